@@ -1,0 +1,51 @@
+//! Plain old data.
+
+use crate::{Codec, DecodeError, EncodeError};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Copies values as they lie in memory. For types without padding or pointers, every
+/// bit pattern of which is a value: what `zerocopy` can derive. Both sides must be the
+/// same build, or the type `repr(C)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Pod;
+
+impl<T: FromBytes + IntoBytes + Immutable> Codec<T> for Pod {
+    const NAME: &'static str = "pod";
+
+    #[inline]
+    fn encode<R>(
+        value: &T,
+        _scratch: &mut Vec<u8>,
+        sink: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, EncodeError> {
+        Ok(sink(value.as_bytes()))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
+        T::read_from_bytes(bytes).map_err(|_| wrong_size(bytes.len(), size_of::<T>()))
+    }
+
+    #[inline]
+    fn decode_from<E>(
+        len: usize,
+        _scratch: &mut Vec<u8>,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Result<T, DecodeError>, E> {
+        let mut value = T::new_zeroed();
+        let bytes = value.as_mut_bytes();
+        if bytes.len() != len {
+            // The message is consumed all the same; nobody needs its bytes.
+            let size = bytes.len();
+            let mut unwanted = vec![0; len];
+            fill(&mut unwanted)?;
+            return Ok(Err(wrong_size(len, size)));
+        }
+        fill(bytes)?;
+        Ok(Ok(value))
+    }
+}
+
+#[cold]
+fn wrong_size(found: usize, expected: usize) -> DecodeError {
+    DecodeError(format!("{found} bytes where the type has {expected}").into())
+}

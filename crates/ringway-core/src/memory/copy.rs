@@ -1,0 +1,164 @@
+//! Copies between private memory and memory that a peer may be writing.
+//!
+//! A library `memcpy` on racing memory is a data race. Two things are not: relaxed
+//! atomic accesses, and assembly, which is outside the language's memory model.
+//! Short copies use the first, long ones the second where the processor has a
+//! worthwhile way; sanitizers and Miri, which cannot see into assembly, always use
+//! the first.
+//!
+//! Reads never depend on the value being stable: callers publish with a release
+//! store and acquire it before they copy, or throw the copy away.
+#![allow(unsafe_code, reason = "raw copies; every block has its proof")]
+
+use crate::sync::Ordering::Relaxed;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
+
+/// From this many bytes on, assembly is used. Below it a handful of plain word
+/// moves is quicker than the start-up of `rep movsb` (about 30 cycles).
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+const LONG: usize = 256;
+
+/// Copies `src` to `to`.
+///
+/// # Safety
+///
+/// `to` is aligned to 8, and `src.len()` rounded up to a multiple of 8 bytes are
+/// mapped there. Bytes between the end of `src` and that multiple become zero
+/// (short copies) or stay (long ones).
+#[inline]
+pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    if src.len() >= LONG {
+        // SAFETY: the caller's promise covers `src.len()` bytes at `to`; `src` is a
+        // live slice; the two do not overlap, for no slice into shared memory exists.
+        unsafe { rep_movsb(to.as_ptr(), src.as_ptr(), src.len()) };
+        return;
+    }
+    let (words, tail) = src.as_chunks::<8>();
+    for (i, bytes) in words.iter().enumerate() {
+        // SAFETY: word `i` ends at or before `src.len()` bytes.
+        let word = unsafe { word_at(to, i) };
+        word.store(u64::from_ne_bytes(*bytes), Relaxed);
+    }
+    if !tail.is_empty() {
+        let mut last = [0; 8];
+        last[..tail.len()].copy_from_slice(tail);
+        // SAFETY: the last word ends at `src.len()` rounded up to a multiple of 8.
+        let word = unsafe { word_at(to, words.len()) };
+        word.store(u64::from_ne_bytes(last), Relaxed);
+    }
+}
+
+/// Copies from `from` into `dst`.
+///
+/// # Safety
+///
+/// `from` is aligned to 8, and `dst.len()` rounded up to a multiple of 8 bytes are
+/// mapped there.
+#[inline]
+pub(super) unsafe fn out_of_shared(from: NonNull<u8>, dst: &mut [u8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    if dst.len() >= LONG {
+        // SAFETY: the caller's promise covers `dst.len()` bytes at `from`; `dst` is a
+        // live slice; the two do not overlap, for no slice into shared memory exists.
+        unsafe { rep_movsb(dst.as_mut_ptr(), from.as_ptr(), dst.len()) };
+        return;
+    }
+    let (words, tail) = dst.as_chunks_mut::<8>();
+    let count = words.len();
+    for (i, bytes) in words.iter_mut().enumerate() {
+        // SAFETY: word `i` ends at or before `dst.len()` bytes.
+        let word = unsafe { word_at(from, i) };
+        *bytes = word.load(Relaxed).to_ne_bytes();
+    }
+    if !tail.is_empty() {
+        // SAFETY: the last word ends at `dst.len()` rounded up to a multiple of 8.
+        let word = unsafe { word_at(from, count) };
+        let last = word.load(Relaxed).to_ne_bytes();
+        tail.copy_from_slice(&last[..tail.len()]);
+    }
+}
+
+/// Word `i` of the shared bytes at `base`.
+///
+/// # Safety
+///
+/// `base` is aligned to 8 and word `i` is mapped for as long as the result is used.
+#[inline]
+unsafe fn word_at<'a>(base: NonNull<u8>, i: usize) -> &'a AtomicU64 {
+    // SAFETY: the caller promises that word `i` is inside one mapping.
+    let at = unsafe { base.cast::<AtomicU64>().add(i) };
+    // SAFETY: mapped and aligned by the caller's promise, and only ever accessed as
+    // an atomic or by assembly.
+    unsafe { at.as_ref() }
+}
+
+/// Copies `len` bytes upwards.
+///
+/// # Safety
+///
+/// Both ranges are mapped, and they do not overlap. Either may be written by another
+/// process meanwhile: the assembly is outside the memory model, and the compiler
+/// must assume that it reads and writes any memory (no `nomem` here).
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[inline]
+unsafe fn rep_movsb(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the ABI keeps the direction flag clear; the registers are declared as
+    // changed; flags are not touched by `movsb`.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::{Heap, Memory, Storage};
+
+    #[test]
+    fn every_length_round_trips_and_touches_no_neighbour() {
+        let size = 1024_usize;
+        for len in 0..=600 {
+            let heap = Heap::new(size);
+            assert_eq!(heap.len(), size);
+            let region = Memory::new(heap).region(0, size as u64).unwrap();
+            region.copy_in(0, &[0xEE; 1024]).unwrap();
+            let src: Vec<u8> = (0..len).map(|i| u8::try_from((i * 7 + 1) % 251).unwrap()).collect();
+            region.copy_in(64, &src).unwrap();
+            let mut back = vec![0; len];
+            region.copy_out(64, &mut back).unwrap();
+            assert_eq!(back, src);
+            let mut all = vec![0; size];
+            region.copy_out(0, &mut all).unwrap();
+            let end = 64 + len.next_multiple_of(8);
+            assert!(all[..64].iter().chain(&all[end..]).all(|b| *b == 0xEE), "length {len}");
+        }
+    }
+
+    #[test]
+    fn copies_outside_are_refused() {
+        let region = Memory::new(Heap::new(64)).region(0, 64).unwrap();
+        assert!(region.copy_in(64, &[]).is_ok());
+        assert!(region.copy_in(64, &[1]).is_err());
+        assert!(region.copy_in(4, &[1]).is_err());
+        assert!(region.copy_out(usize::MAX - 7, &mut [0; 8]).is_err());
+        assert!(region.word(64).is_none() && region.word(60).is_none());
+    }
+
+    #[test]
+    fn words_outside_are_refused() {
+        let memory = Memory::new(Heap::new(64));
+        assert!(memory.word64(56).is_ok() && memory.word64(57).is_err());
+        assert!(memory.word64(60).is_err() && memory.word64(u64::MAX - 7).is_err());
+        assert!(memory.word32(60).is_ok() && memory.word32(62).is_err());
+        assert!(memory.words64(0, 8, 8).is_ok() && memory.words64(0, 9, 8).is_err());
+        assert!(memory.words64(0, u64::MAX, u64::MAX - 7).is_err());
+        assert!(memory.region(0, u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! [`Memory`] under loom: every word is one of loom's atomics, made at first use and
+//! found again by its offset, so that two handles on one offset share it.
+
+use super::{OutOfBounds, check};
+use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::ops::Deref;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+struct Words {
+    narrow: HashMap<usize, Word32>,
+    wide: HashMap<usize, Word64>,
+}
+
+/// A share of a model's memory. Make it inside `loom::model`.
+#[derive(Clone)]
+pub struct Memory {
+    len: usize,
+    words: Arc<Mutex<Words>>,
+}
+
+impl Memory {
+    /// `len` zero bytes.
+    pub fn modelled(len: usize) -> Self {
+        Self { len, words: Arc::default() }
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The 32-bit word at offset `at`.
+    pub fn word32(&self, at: u64) -> Result<Word32, OutOfBounds> {
+        let at = check(self.len, at, 4, 4)?;
+        Ok(self.words.lock().unwrap().narrow.entry(at).or_default().clone())
+    }
+
+    /// The 64-bit word at offset `at`.
+    pub fn word64(&self, at: u64) -> Result<Word64, OutOfBounds> {
+        let at = check(self.len, at, 8, 8)?;
+        Ok(self.words.lock().unwrap().wide.entry(at).or_default().clone())
+    }
+
+    /// `count` 64-bit words, `stride` bytes apart.
+    pub fn words64(&self, at: u64, count: u64, stride: u64) -> Result<WordArray, OutOfBounds> {
+        let words = (0..count).map(|i| self.word64(at + i * stride)).collect::<Result<_, _>>()?;
+        Ok(WordArray { words })
+    }
+
+    /// The bytes `at..at + len`.
+    pub fn region(&self, at: u64, len: u64) -> Result<Region, OutOfBounds> {
+        Ok(Region { words: self.words64(at, len / 8, 8)?.words })
+    }
+}
+
+/// A 32-bit word and the place to sleep on it, which stands for the futex queue.
+#[derive(Clone, Default)]
+pub struct Word32 {
+    value: Arc<AtomicU32>,
+    pub(crate) queue: Arc<(loom::sync::Mutex<()>, loom::sync::Condvar)>,
+}
+
+impl Deref for Word32 {
+    type Target = AtomicU32;
+    fn deref(&self) -> &AtomicU32 {
+        &self.value
+    }
+}
+
+/// A 64-bit word.
+#[derive(Clone, Default)]
+pub struct Word64(Arc<AtomicU64>);
+
+impl Deref for Word64 {
+    type Target = AtomicU64;
+    fn deref(&self) -> &AtomicU64 {
+        &self.0
+    }
+}
+
+/// Evenly spaced 64-bit words.
+#[derive(Clone)]
+pub struct WordArray {
+    words: Vec<Word64>,
+}
+
+impl WordArray {
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Word `index`, or `None` past the end.
+    pub fn get(&self, index: usize) -> Option<&AtomicU64> {
+        self.words.get(index).map(|w| &**w)
+    }
+}
+
+/// Bytes that may only be copied: relaxed words, so that loom shows a reader stale
+/// ones unless an ordering elsewhere forbids it.
+#[derive(Clone)]
+pub struct Region {
+    words: Vec<Word64>,
+}
+
+impl Region {
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.words.len() * 8
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The 64-bit word at byte `at`.
+    pub fn word(&self, at: usize) -> Option<&AtomicU64> {
+        if at.is_multiple_of(8) { self.words.get(at / 8).map(|w| &**w) } else { None }
+    }
+
+    /// Copies `src` to byte `at`.
+    pub fn copy_in(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        check(self.len(), at as u64, src.len() as u64, 8)?;
+        for (i, bytes) in src.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.words[at / 8 + i].store(u64::from_ne_bytes(word), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Copies from byte `at` to `dst`.
+    pub fn copy_out(&self, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        check(self.len(), at as u64, dst.len() as u64, 8)?;
+        for (i, bytes) in dst.chunks_mut(8).enumerate() {
+            let word = self.words[at / 8 + i].load(Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
+        Ok(())
+    }
+}

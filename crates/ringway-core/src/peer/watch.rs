@@ -1,0 +1,182 @@
+//! One thread per process that learns when a peer is gone, so that blocked threads
+//! can sleep in the futex and make no syscall of their own.
+//!
+//! It sleeps in `epoll_wait` on the tokens of all watched ends: one socket of a pair
+//! each, which hangs up when the last holder of the other is gone, whether by close,
+//! exit or SIGKILL, through fork, exec and descriptors in flight. The kernel closes
+//! files after it has torn down the dead process's memory: a hang-up also proves that
+//! no thread of it can still store. Ends without a token (opened by name) are asked
+//! about every [`INTERVAL`].
+//!
+//! epoll, not poll: a thread in poll() keeps its files open, and closing a token
+//! would not reach the peer until the watcher happened to wake up.
+
+use crate::error::{Error, Result};
+use crate::process::{generation, global};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How often ends without a token are asked about.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Tag of the descriptor that makes the thread look at its list again.
+const KICK: u64 = 0;
+
+/// Something whose peer may go.
+pub trait Watched: Send + Sync {
+    /// Asks the kernel whether the peer is gone. If it is, remembers that and wakes
+    /// whoever waits for the peer. Runs on the watcher's thread; must not block.
+    fn check_peer(&self) -> bool;
+}
+
+/// The process's watcher, part of the process-wide state.
+pub(crate) struct Watcher {
+    /// A forked child has the state but not the thread: it starts afresh.
+    generation: u64,
+    epoll: Arc<OwnedFd>,
+    kick: Arc<OwnedFd>,
+    targets: HashMap<u64, Target>,
+    next: u64,
+}
+
+struct Target {
+    watched: Weak<dyn Watched>,
+    has_token: bool,
+}
+
+/// Keeps a watch alive. Drop it before the token is closed.
+#[derive(Debug)]
+pub struct Watch {
+    id: u64,
+    generation: u64,
+}
+
+/// Watches `target` until it is found gone or the [`Watch`] is dropped. With a token
+/// the news comes at once, without one within 50 ms. Starts the thread when it is the
+/// first of this process.
+///
+/// # Errors
+///
+/// [`Error::Os`] when descriptors or threads run out.
+pub fn watch(target: Weak<dyn Watched>, token: Option<BorrowedFd<'_>>) -> Result<Watch> {
+    let mut global = global::lock();
+    let watcher = match global.watcher.take() {
+        Some(watcher) if watcher.generation == generation() => watcher,
+        // None yet, or a copy of the parent's.
+        _ => Watcher::start().map_err(|e| Error::os("start", "the watcher thread", e))?,
+    };
+    let watcher = global.watcher.insert(watcher);
+    let id = watcher.next;
+    if let Some(token) = token {
+        let tag = epoll::EventData::new_u64(id);
+        // A hang-up is reported whatever is asked for; once is enough.
+        let flags = epoll::EventFlags::HUP | epoll::EventFlags::ONESHOT;
+        epoll::add(&watcher.epoll, token, tag, flags)
+            .map_err(|e| Error::os("watch", "the token of a pipe end", e))?;
+    }
+    watcher.next += 1;
+    watcher.targets.insert(id, Target { watched: target, has_token: token.is_some() });
+    if token.is_none() {
+        kick(&watcher.kick);
+    }
+    Ok(Watch { id, generation: watcher.generation })
+}
+
+impl Watch {
+    /// Ends the watch. `token` is what [`watch`] was given.
+    pub fn end(self, token: Option<BorrowedFd<'_>>) {
+        let mut global = global::lock();
+        let Some(watcher) = &mut global.watcher else { return };
+        if watcher.generation != self.generation {
+            // Inherited by fork: the thread and its list are the parent's.
+            return;
+        }
+        watcher.targets.remove(&self.id);
+        if let Some(token) = token {
+            // Gone already if it was never added; nothing to do then.
+            let _ = epoll::delete(&watcher.epoll, token);
+        }
+    }
+}
+
+impl Watcher {
+    fn start() -> std::io::Result<Self> {
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let kick = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let tag = epoll::EventData::new_u64(KICK);
+        epoll::add(&epoll, &kick, tag, epoll::EventFlags::IN)?;
+        let (thread_epoll, thread_kick) = (Arc::clone(&epoll), Arc::clone(&kick));
+        spawn_quiet(move || run(&thread_epoll, &thread_kick))?;
+        let generation = generation();
+        Ok(Self { generation, epoll, kick, targets: HashMap::new(), next: KICK + 1 })
+    }
+
+    /// The targets with these tags, and those without a token.
+    fn due(&self, tags: &[u64]) -> Vec<(u64, Weak<dyn Watched>)> {
+        let due = |(id, target): (&u64, &Target)| {
+            (!target.has_token || tags.contains(id)).then(|| (*id, Weak::clone(&target.watched)))
+        };
+        self.targets.iter().filter_map(due).collect()
+    }
+
+    fn polls(&self) -> bool {
+        self.targets.values().any(|target| !target.has_token)
+    }
+}
+
+/// The thread.
+fn run(epoll: &OwnedFd, kick: &OwnedFd) {
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+    let mut polls = false;
+    loop {
+        let interval = Timespec { tv_sec: 0, tv_nsec: i64::from(INTERVAL.subsec_nanos()) };
+        events.clear();
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        // An error is EINTR; the signals of this thread are blocked, so not even that.
+        let _ = epoll::wait(epoll, spare, polls.then_some(&interval));
+        let tags: Vec<u64> = events.iter().map(|event| event.data.u64()).collect();
+        if tags.contains(&KICK) {
+            let _ = rustix::io::read(kick, &mut [0; 8]);
+        }
+        let due = match &global::lock().watcher {
+            Some(watcher) => watcher.due(&tags),
+            None => Vec::new(),
+        };
+        // The lock is free while the targets look at their peers.
+        let gone = |watched: &Weak<dyn Watched>| watched.upgrade().is_none_or(|w| w.check_peer());
+        let ended: Vec<u64> =
+            due.iter().filter(|(_, watched)| gone(watched)).map(|(id, _)| *id).collect();
+        if let Some(watcher) = &mut global::lock().watcher {
+            for id in ended {
+                watcher.targets.remove(&id);
+            }
+            polls = watcher.polls();
+        }
+    }
+}
+
+fn kick(eventfd: &impl AsFd) {
+    // Refused only when 2^64 - 2 kicks are pending: then the thread wakes anyway.
+    let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
+}
+
+/// Starts a thread that the program does not notice: small, named, and with every
+/// signal blocked, so that handlers go on running where the program expects them.
+#[allow(unsafe_code, reason = "signal masks")]
+fn spawn_quiet(body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    // SAFETY: a signal set is a plain C structure; all zeros is a value of it.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let mut before = all;
+    // SAFETY: `all` is a valid signal set.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // A thread inherits the mask of the one that starts it.
+    // SAFETY: both pointers are to valid signal sets that outlive the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
+    let started =
+        std::thread::Builder::new().name("ringway-watch".into()).stack_size(64 << 10).spawn(body);
+    // SAFETY: `before` was filled by the call above; no old mask is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    started.map(drop)
+}

@@ -1,0 +1,69 @@
+//! Fork without exec: handles are copied, locks and threads are not.
+//!
+//! A handle remembers the [`generation`] it was used in. In a forked child the
+//! number differs, and the handle's slow path attaches anew. Three handlers, run by
+//! the C library's `fork`, keep the process-wide state whole: no other thread is
+//! amidst changing it when the copy is taken, and the child gives back its parent's
+//! locks. A raw `clone` runs no handlers: then the handles' checks do not fire, and
+//! using one in the child is an error that only the kernel's locks catch. Children
+//! made by `Command` or `posix_spawn` exec at once, which closes everything.
+#![allow(unsafe_code, reason = "pthread_atfork and a cell that only the forking thread touches")]
+
+use super::global::{self, Global};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{MutexGuard, Once};
+
+/// Starts at 1, so that 0 can mean "never".
+static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+/// How many forks lie between the first process and this one, plus one. Changes only
+/// in a forked child, before it runs any code of its own.
+#[inline]
+pub fn generation() -> u64 {
+    // Relaxed: written by the only thread of a fresh child, before it starts others.
+    GENERATION.load(Relaxed)
+}
+
+/// The state's lock, kept while fork copies the process.
+struct Held(UnsafeCell<Option<MutexGuard<'static, Global>>>);
+
+// SAFETY: touched only by the handlers below. The one that fills it holds the state's
+// lock from then on, and only the same thread (in parent or child) empties it; a
+// second fork blocks on that lock before it could touch the cell.
+unsafe impl Sync for Held {}
+
+static HELD: Held = Held(UnsafeCell::new(None));
+
+/// Installs the handlers. Called before the first segment exists.
+pub(crate) fn install_handlers() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        // SAFETY: the three are plain functions that live for ever. Should memory run
+        // out they are not installed, and a forked child's uses meet the kernel's locks.
+        let _ = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
+    });
+}
+
+extern "C" fn before() {
+    let guard = global::lock();
+    // SAFETY: see `Sync for Held`: the lock just taken makes this thread the only one.
+    let held = unsafe { &mut *HELD.0.get() };
+    *held = Some(guard);
+}
+
+extern "C" fn parent() {
+    // SAFETY: see `Sync for Held`: this thread still holds the lock.
+    let held = unsafe { &mut *HELD.0.get() };
+    drop(held.take());
+}
+
+extern "C" fn child() {
+    // Relaxed: there is no other thread yet.
+    GENERATION.fetch_add(1, Relaxed);
+    // SAFETY: see `Sync for Held`: this thread held the lock when it was copied.
+    let held = unsafe { &mut *HELD.0.get() };
+    if let Some(guard) = held.take() {
+        guard.after_fork();
+    }
+}

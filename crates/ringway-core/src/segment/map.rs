@@ -1,0 +1,45 @@
+//! The mapping of a segment's file.
+#![allow(unsafe_code, reason = "promises that a mapping is valid memory")]
+
+use crate::error::{Error, Result};
+use crate::memory::{BASE_ALIGN, Memory, Storage};
+use core::ptr::NonNull;
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::fstat;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// The largest segment: far beyond any machine, and far from overflowing offsets.
+pub(super) const LARGEST: u64 = 1 << 46;
+
+/// A shared mapping. `MmapRaw` and not `MmapMut`, which would lend out `&mut [u8]`
+/// into bytes that a peer may write.
+struct Mapping(MmapRaw);
+
+// SAFETY: `MmapRaw` keeps one shared, writable mapping of `len` bytes at one address
+// until it is dropped. Pages are aligned far beyond BASE_ALIGN. Nobody else in this
+// process has the pointer. A peer can change bytes but, the file being sealed or
+// trusted not to shrink, cannot take pages away.
+unsafe impl Storage for Mapping {
+    fn base(&self) -> NonNull<u8> {
+        // A mapping is never at address 0.
+        NonNull::new(self.0.as_mut_ptr()).unwrap_or(NonNull::dangling())
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+const _: () = assert!(BASE_ALIGN <= 4096);
+
+/// Maps all of `fd`.
+pub(super) fn map(fd: BorrowedFd<'_>, label: &str) -> Result<Memory> {
+    let size = fstat(fd).map_err(|e| Error::os("inspect", label, e))?.st_size;
+    let size = u64::try_from(size).ok().filter(|size| (super::BODY..=LARGEST).contains(size));
+    let Some(size) = size else {
+        return Err(Error::corrupted(label, "its size is not one of a segment"));
+    };
+    let size = usize::try_from(size).map_err(|_| Error::corrupted(label, "its size"))?;
+    let map = MmapOptions::new().len(size).map_raw(fd.as_fd().as_raw_fd());
+    let map = map.map_err(|e| Error::os("map", label, e))?;
+    Ok(Memory::new(Mapping(map)))
+}

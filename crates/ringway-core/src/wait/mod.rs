@@ -1,0 +1,23 @@
+//! Sleeping until another process changes something, and waking it.
+//!
+//! * [`Deadline`]: a moment of the monotonic clock that bounds a whole call.
+//! * [`Event`]: an eventcount in the segment; says how no wake-up is lost.
+//! * [`barrier`]: lets the sleeper pay for the fence that the busy side saves.
+//! * [`WaitPolicy`] and [`Spinner`]: how long to look before sleeping.
+//!
+//! This module never reads payload.
+
+pub mod barrier;
+mod deadline;
+mod event;
+#[cfg(not(loom))]
+mod futex;
+#[cfg(loom)]
+#[path = "futex_loom.rs"]
+mod futex;
+mod policy;
+
+pub use deadline::Deadline;
+pub use event::{Event, Ticket};
+pub use futex::{Woken, sleep_any};
+pub use policy::{Spinner, WaitPolicy};

@@ -1,0 +1,1 @@
+//! Inter-process queues and pipes over shared-memory ring buffers.
