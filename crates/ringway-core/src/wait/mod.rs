@@ -4,6 +4,7 @@
 //! * [`Event`]: an eventcount in the segment; says how no wake-up is lost.
 //! * [`barrier`]: lets the sleeper pay for the fence that the busy side saves.
 //! * [`WaitPolicy`] and [`Spinner`]: how long to look before sleeping.
+//! * [`park`]: all of these together, for publishers that use plain stores.
 //!
 //! This module never reads payload.
 
@@ -15,9 +16,11 @@ mod futex;
 #[cfg(loom)]
 #[path = "futex_loom.rs"]
 mod futex;
+mod park;
 mod policy;
 
 pub use deadline::Deadline;
 pub use event::{Event, Ticket};
 pub use futex::{Woken, sleep_any};
+pub use park::{Parked, park};
 pub use policy::{Spinner, WaitPolicy};
