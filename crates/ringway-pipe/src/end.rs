@@ -234,6 +234,13 @@ impl End {
         }
     }
 
+    /// Whether a holder of the other end departed since `seen`.
+    #[inline]
+    pub(crate) fn news(&self, count: &AtomicU32, seen: u32) -> bool {
+        // Relaxed: a message may cross with the news; `departed` is exact.
+        count.load(Ordering::Relaxed) != seen
+    }
+
     /// Whether nobody holds the other end, which a holder's departure, counted in
     /// `count`, is the occasion to ask. `seen` is the caller's memory of the count.
     #[inline]

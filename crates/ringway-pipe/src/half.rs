@@ -224,11 +224,24 @@ impl<T, C> Receiver<T, C> {
         }
     }
 
+    #[inline]
     pub(crate) fn fill_until(
         &mut self,
         buffer: &mut [u8],
         until: Until,
     ) -> Result<usize, RecvError> {
+        if let Some(len) = self.half.whole()
+            && let Some(buffer) = buffer.get_mut(..len)
+        {
+            self.half.take_whole(buffer);
+            return Ok(len);
+        }
+        self.fill_slow(buffer, until)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_slow(&mut self, buffer: &mut [u8], until: Until) -> Result<usize, RecvError> {
         loop {
             match self.half.next(until)? {
                 Next::Whole(head) => {
@@ -320,6 +333,21 @@ impl<T, C> Receiver<T, C> {
 impl<T, C: Codec<T>> Receiver<T, C> {
     #[inline]
     pub(crate) fn recv_until(&mut self, until: Until) -> Result<T, RecvError> {
+        if let Some(len) = self.half.whole() {
+            let Self { half, scratch, .. } = self;
+            let fill = |to: &mut [u8]| {
+                half.take_whole(to);
+                Ok::<(), core::convert::Infallible>(())
+            };
+            let Ok(decoded) = C::decode_from(len, scratch, fill);
+            return Ok(decoded?);
+        }
+        self.recv_slow(until)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recv_slow(&mut self, until: Until) -> Result<T, RecvError> {
         loop {
             match self.half.next(until)? {
                 Next::Whole(head) => {

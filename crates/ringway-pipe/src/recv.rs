@@ -58,9 +58,29 @@ impl RecvHalf {
         matches!(self.partial, Partial::Got { .. })
     }
 
+    /// The length of the next message if it is there in one chunk and nothing is to be
+    /// looked after. The quick way for the usual case; `None` says only that
+    /// [`next`](Self::next) knows more.
+    #[inline]
+    pub(crate) fn whole(&mut self) -> Option<usize> {
+        let quick = self.taken == generation()
+            && self.end.state() & CLOSED == 0
+            && matches!(self.partial, Partial::None);
+        if quick { self.consumer.as_mut()?.whole() } else { None }
+    }
+
+    /// Copies the message that [`whole`](Self::whole) showed to `dst`, which has its
+    /// length.
+    #[inline]
+    pub(crate) fn take_whole(&mut self, dst: &mut [u8]) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.take_whole(dst);
+            consumer.ring().writable.notify();
+        }
+    }
+
     /// The next message, which stays where it is. Reports what was cut off, drops what
     /// was given up.
-    #[inline]
     pub(crate) fn next(&mut self, until: Until) -> Result<Next, RecvError> {
         loop {
             let Some(head) = self.head()? else {
@@ -109,7 +129,6 @@ impl RecvHalf {
     }
 
     /// Copies a message in one chunk to `dst`, which has its length, and releases it.
-    #[inline]
     pub(crate) fn take(&mut self, head: Head, dst: &mut [u8]) {
         if let Some(consumer) = &mut self.consumer {
             consumer.take(head, dst);
@@ -249,7 +268,6 @@ impl RecvHalf {
         Ok((self.poll(Until::Now)?, ring.readable, ticket))
     }
 
-    #[inline]
     fn head(&mut self) -> Result<Option<Head>, RecvError> {
         if self.taken != generation() || self.end.state() & CLOSED != 0 {
             self.enter()?;

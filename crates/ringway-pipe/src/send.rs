@@ -41,39 +41,51 @@ impl SendHalf {
     /// Sends `message`, whole or streamed.
     #[inline]
     pub(crate) fn send(&mut self, message: &[u8], until: Until) -> Result<(), SendError> {
+        if let Some(producer) = &mut self.producer
+            && self.taken == generation()
+            && self.end.state() == 0
+            && !self.end.news(&producer.ring().reader_departures, self.departures)
+            && producer.push_whole(message)
+        {
+            producer.ring().readable.notify();
+            return Ok(());
+        }
+        self.send_slow(message, until)
+    }
+
+    /// The first message, no room, news of the other end, or a long message.
+    #[cold]
+    #[inline(never)]
+    fn send_slow(&mut self, message: &[u8], until: Until) -> Result<(), SendError> {
         let Self { end, producer, taken, departures, spinner } = self;
-        let producer = match producer {
-            Some(producer) if *taken == generation() && end.state() == 0 => producer,
-            _ => enter(end, producer, taken, departures)?,
-        };
+        let producer = enter(end, producer, taken, departures)?;
         if end.departed(&producer.ring().reader_departures, departures) {
             return Err(SendError::BrokenPipe);
         }
-        // A message of this length is never streamed.
-        if message.len() <= producer.whole_limit() || matches!(until, Until::Now) {
-            loop {
-                match producer.try_push(message) {
-                    Ok(()) => {
-                        producer.ring().readable.notify();
-                        return Ok(());
-                    }
-                    Err(PushError::Full) => {
-                        wait(end, producer, departures, spinner, message.len(), until)?;
-                    }
-                    Err(PushError::TooLong) => {
-                        let (len, limit) = (message.len(), producer.try_limit());
-                        return Err(SendError::WouldStream { len, limit });
-                    }
-                    Err(PushError::Corrupted(what)) => return Err(corrupted(end, what)),
+        // A `try_` form never streams: what fits the ring goes whole.
+        if message.len() > producer.whole_limit() && !matches!(until, Until::Now) {
+            return stream(end, producer, departures, spinner, message, until);
+        }
+        loop {
+            match producer.try_push(message) {
+                Ok(()) => {
+                    producer.ring().readable.notify();
+                    return Ok(());
                 }
+                Err(PushError::Full) => {
+                    wait(end, producer, departures, spinner, message.len(), until)?;
+                }
+                Err(PushError::TooLong) => {
+                    let (len, limit) = (message.len(), producer.try_limit());
+                    return Err(SendError::WouldStream { len, limit });
+                }
+                Err(PushError::Corrupted(what)) => return Err(corrupted(end, what)),
             }
         }
-        stream(end, producer, departures, spinner, message, until)
     }
 }
 
 /// Takes the end, or takes it anew after a fork.
-#[cold]
 fn enter<'a>(
     end: &Arc<End>,
     producer: &'a mut Option<Producer>,
@@ -127,7 +139,6 @@ fn stream(
 }
 
 /// Waits until there is room for `len` bytes, or for a piece of what is streamed.
-#[cold]
 fn wait(
     end: &Arc<End>,
     producer: &mut Producer,

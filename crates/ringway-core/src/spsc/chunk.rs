@@ -50,11 +50,13 @@ pub struct Head {
 }
 
 /// Bytes that a chunk takes in the ring.
+#[inline]
 pub(super) fn span(piece: Piece, len: u64) -> u64 {
     let extra = if matches!(piece, Piece::First { .. }) { TOTAL } else { 0 };
     HEADER + extra + len.next_multiple_of(8)
 }
 
+#[inline]
 fn check_bits(pos: u64) -> u64 {
     // The shift drops what is above the low 24 bits.
     !(pos >> 3) << CHECK_SHIFT
@@ -71,6 +73,14 @@ pub(super) fn encode(piece: Piece, len: u32, pos: u64) -> u64 {
         Piece::Abort => LAST | ABORT,
     };
     u64::from(len) | flags | check_bits(pos)
+}
+
+/// The length in a header, if it is the one of a whole message at `pos`. The quick way
+/// past [`decode`]; the length is still to be checked against what was published.
+#[inline]
+pub(super) fn decode_whole(word: u64, pos: u64) -> Option<u64> {
+    let len = word ^ (FIRST | LAST | check_bits(pos));
+    (len <= u64::from(u32::MAX)).then_some(len)
 }
 
 /// Reads a header that was found at `pos`, with `available` published bytes from there
@@ -117,6 +127,8 @@ mod tests {
             let word = encode(piece, len, 4096);
             let head = decode(word, 4096, 64, || 99).unwrap();
             assert_eq!((head.piece, head.len), (piece, len as usize));
+            let whole = (piece == Piece::Whole).then_some(17);
+            assert_eq!((decode_whole(word, 4096), decode_whole(word, 4104)), (whole, None));
         }
     }
 

@@ -51,6 +51,31 @@ impl Consumer {
         Ok(self.write_cache != self.pos)
     }
 
+    /// The length of the message at the head of the ring, if it is there in one chunk.
+    /// The quick way for the usual case; `None` says only that [`head`](Self::head)
+    /// knows more.
+    #[inline]
+    pub fn whole(&mut self) -> Option<usize> {
+        if self.write_cache == self.pos && !self.is_ready().is_ok_and(|ready| ready) {
+            return None;
+        }
+        let available = self.write_cache.wrapping_sub(self.pos);
+        // Relaxed: as in `head`.
+        let word = self.ring.data.word(self.index(self.pos))?.load(Relaxed);
+        let len = chunk::decode_whole(word, self.pos)?;
+        if span(Piece::Whole, len) > available {
+            return None;
+        }
+        usize::try_from(len).ok()
+    }
+
+    /// Copies the message that [`whole`](Self::whole) showed to `dst`, which has its
+    /// length, and releases it. Then the caller notifies `writable`.
+    #[inline]
+    pub fn take_whole(&mut self, dst: &mut [u8]) {
+        self.take(Head { piece: Piece::Whole, len: dst.len() }, dst);
+    }
+
     /// The chunk at the head of the ring, which stays there; `None` if it is empty.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub struct Producer {
     read_cache: u64,
     /// Bytes of the message that is being streamed that are yet to come; 0 if none is.
     rest: u64,
+    /// Bytes that a message sent whole takes at most.
+    whole_span: u64,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time.
@@ -51,8 +53,14 @@ impl Producer {
         // orders the two. Acquire for a former writer in this process.
         let pos = ring.write_pos.load(Acquire);
         let capacity = ring.capacity();
-        let mut producer =
-            Self { ring, capacity, pos, read_cache: pos.wrapping_sub(capacity), rest: 0 };
+        let mut producer = Self {
+            ring,
+            capacity,
+            pos,
+            read_cache: pos.wrapping_sub(capacity),
+            rest: 0,
+            whole_span: capacity.min(LONGEST_CHUNK) / 4,
+        };
         if !pos.is_multiple_of(8) {
             return Err(Corrupted("write_pos is not a multiple of 8"));
         }
@@ -68,12 +76,26 @@ impl Producer {
     /// The longest message that goes as one chunk when streaming is possible: a
     /// quarter of the ring, header included.
     pub fn whole_limit(&self) -> usize {
-        usize::try_from(self.capacity.min(LONGEST_CHUNK) / 4 - HEADER).unwrap_or(usize::MAX)
+        usize::try_from(self.whole_span - HEADER).unwrap_or(usize::MAX)
     }
 
     /// The longest message that fits the ring at all as one chunk.
     pub fn try_limit(&self) -> usize {
         usize::try_from(self.capacity.min(LONGEST_CHUNK) - HEADER - RESERVE).unwrap_or(usize::MAX)
+    }
+
+    /// Writes `message` as one chunk if it is no longer than [`whole_limit`](
+    /// Self::whole_limit) and there is room by what is known of the consumer. The quick
+    /// way for the usual case; `false` says only that [`try_push`](Self::try_push) knows
+    /// more. Then the caller notifies `readable`.
+    #[inline]
+    pub fn push_whole(&mut self, message: &[u8]) -> bool {
+        let need = HEADER + (message.len() as u64).next_multiple_of(8);
+        let fits = need <= self.whole_span && need + RESERVE <= self.free();
+        if fits {
+            self.write(Piece::Whole, message);
+        }
+        fits
     }
 
     /// Writes `message` as one chunk, visible whole or not at all. Then the caller
