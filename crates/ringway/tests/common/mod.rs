@@ -99,7 +99,9 @@ pub(crate) fn run_tests(tests: &[(&str, fn())]) {
     let wanted = |name: &str| {
         let exact = has("--exact");
         let fits = |f: &&&String| if exact { name == **f } else { name.contains(f.as_str()) };
-        !has("--ignored") && (filters.is_empty() || filters.iter().any(|f| fits(&f)))
+        // A list is of everything: the word after `--format` is no filter.
+        let all = filters.is_empty() || has("--list");
+        !has("--ignored") && (all || filters.iter().any(|f| fits(&f)))
     };
     let chosen: Vec<_> = tests.iter().filter(|(name, _)| wanted(name)).collect();
     for (name, test) in chosen {
