@@ -28,7 +28,7 @@
 //! memfd with the encoded handle. Other descriptors of the parent stay its own, and the
 //! numbers are free ones: nothing that the program expects elsewhere is replaced.
 
-use crate::letter::{Letter, OpenError, Opened, WriteError};
+use crate::letter::{Letter, OpenError, Opened, WriteError, decode};
 use crate::mark::Mark;
 use ringway_codec::{DecodeError, EncodeError};
 use serde::Serialize;
@@ -113,11 +113,7 @@ pub fn inherited<T: DeserializeOwned>(key: &str) -> Result<T, InheritError> {
     taken.insert(variable);
     // A decoder may take long, and may ask for another key.
     drop(taken);
-    let decoded = letter.unpack(|bytes| match postcard::take_from_bytes(bytes) {
-        Ok((handle, [])) => Ok(handle),
-        Ok((_, rest)) => Err(DecodeError(format!("{} bytes left over", rest.len()).into())),
-        Err(e) => Err(DecodeError(e.into())),
-    });
+    let decoded = letter.unpack(|bytes| decode(bytes));
     decoded.map_err(|source| InheritError::Decode { key: name(), source })
 }
 

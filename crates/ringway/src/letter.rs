@@ -21,6 +21,7 @@ use ringway_core::handover;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::Errno;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -145,6 +146,15 @@ impl Opened {
     pub(crate) fn unpack<R>(self, decode: impl FnOnce(&[u8]) -> R) -> R {
         let Self { bytes, body, enclosed } = self;
         handover::unpack(enclosed, || decode(&bytes[body..]))
+    }
+}
+
+/// A `T` that takes up all of `bytes`.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(DecodeError(format!("{} bytes left over", rest.len()).into())),
+        Err(e) => Err(DecodeError(e.into())),
     }
 }
 

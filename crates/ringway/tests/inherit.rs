@@ -11,7 +11,6 @@ use ringway::{HandOver, HandOverError, InheritError, inherited};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 fn main() {
     match std::env::var("ROLE").as_deref() {
@@ -115,17 +114,22 @@ fn take_wrong() {
     assert!(matches!(error, InheritError::Decode { .. }), "{error}");
     let error = inherited::<Handle>("job").unwrap_err();
     assert!(matches!(error, InheritError::AlreadyTaken { .. }), "{error}");
-    std::thread::sleep(Duration::from_millis(100));
+    // Lives on, so that it is not its end that closes the handle.
+    inherited::<Handle>("gate").unwrap().byte();
     println!("alive");
 }
 
 fn another_type_is_an_error() {
     let (mut mine, theirs) = Handle::pair();
+    let (gate, their_gate) = Handle::pair();
+    mine.0.set_read_timeout(Some(PATIENCE / 2)).unwrap();
     let mut command = program("take_wrong");
-    command.hand_over("job", theirs).unwrap().stdout(Stdio::piped());
+    command.hand_over("job", theirs).unwrap().hand_over("gate", their_gate).unwrap();
+    command.stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(command);
     assert_eq!(mine.listen(), "", "it was closed");
+    drop(gate);
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "alive\n");
@@ -266,7 +270,6 @@ fn a_failed_start_is_reported() {
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     drop(command);
     for mut mine in ours {
-        mine.0.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(mine.byte(), None);
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Handle, join, open_descriptors, state, until};
+use common::{Handle, PATIENCE, join, open_descriptors, state, until};
 use ringway::{Spawn, SpawnError, init_test, spawn};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -306,6 +306,8 @@ fn leave_a_child_behind((die, handle): (bool, Handle)) {
 fn a_child_dies_with_its_parent_if_asked_to() {
     init_test!(leave_a_child_behind, linger);
     let (mut mine, theirs) = Handle::pair();
+    // Less than what makes the child give up by itself.
+    mine.0.set_read_timeout(Some(PATIENCE / 2)).unwrap();
     let child = spawn(leave_a_child_behind, (true, theirs)).unwrap();
     assert!(join(child).success());
     // The end comes though this side keeps its handle. The child may or may not have

@@ -1,5 +1,6 @@
 //! A function that a child can run, under a name that both processes know.
 
+use crate::letter;
 use ringway_codec::DecodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,11 @@ impl Entry {
     /// Only a function that captures nothing can be found again in another process, so
     /// anything else does not compile. Prefer named functions: two closures in one
     /// function body have the same name, which [`init`](crate::init) refuses.
+    ///
+    /// ```compile_fail
+    /// let factor = 3_u32;
+    /// let entry = ringway::Entry::new(move |n: u32| println!("{}", n * factor));
+    /// ```
     pub fn new<F, A, R>(function: F) -> Self
     where
         F: Fn(A) -> R + Copy + 'static,
@@ -32,11 +38,7 @@ impl Entry {
     {
         const { assert_function::<F>() };
         let decode = move |bytes: &[u8]| -> Result<Call, DecodeError> {
-            let failed = |e: postcard::Error| DecodeError(e.into());
-            let (arguments, rest) = postcard::take_from_bytes::<A>(bytes).map_err(failed)?;
-            if !rest.is_empty() {
-                return Err(DecodeError(format!("{} bytes left over", rest.len()).into()));
-            }
+            let arguments = letter::decode::<A>(bytes)?;
             Ok(Box::new(move || function(arguments).report()))
         };
         Self { name: type_name::<F>(), function: TypeId::of::<F>(), decode: Box::new(decode) }
