@@ -17,10 +17,10 @@ use core::sync::atomic::AtomicU64;
 /// From this many bytes on, blocks of 64 bytes are moved by vector instructions.
 /// Measured on a Zen 4 machine, 512 bytes: 10 ns, against 16 by words and 15 by
 /// `rep movsb`.
-#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 const BLOCKS: usize = 64;
 /// From this many bytes on, `rep movsb` has made up for its start-up.
-#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 const LONG: usize = 1024;
 
 /// Copies `src` to `to`.
@@ -32,14 +32,14 @@ const LONG: usize = 1024;
 /// (short copies) or stay (long ones).
 #[inline]
 pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     if src.len() >= LONG {
         // SAFETY: the caller's promise covers `src.len()` bytes at `to`; `src` is a
         // live slice; the two do not overlap, for no slice into shared memory exists.
         unsafe { rep_movsb(to.as_ptr(), src.as_ptr(), src.len()) };
         return;
     }
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     let (to, src) = if src.len() >= BLOCKS {
         let (blocks, rest) = src.split_at(src.len() & !(BLOCKS - 1));
         // SAFETY: as above; the length is a multiple of 64 and not 0.
@@ -72,14 +72,14 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
 /// mapped there.
 #[inline]
 pub(super) unsafe fn out_of_shared(from: NonNull<u8>, dst: &mut [u8]) {
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     if dst.len() >= LONG {
         // SAFETY: the caller's promise covers `dst.len()` bytes at `from`; `dst` is a
         // live slice; the two do not overlap, for no slice into shared memory exists.
         unsafe { rep_movsb(dst.as_mut_ptr(), from.as_ptr(), dst.len()) };
         return;
     }
-    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     let (from, dst) = if dst.len() >= BLOCKS {
         let (blocks, rest) = dst.split_at_mut(dst.len() & !(BLOCKS - 1));
         // SAFETY: as above; the length is a multiple of 64 and not 0.
@@ -123,7 +123,7 @@ unsafe fn word_at<'a>(base: NonNull<u8>, i: usize) -> &'a AtomicU64 {
 /// # Safety
 ///
 /// As [`rep_movsb`]; `len` is a multiple of 64 and not 0.
-#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
 unsafe fn move_blocks(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the registers are declared as changed. The loop ends when `rcx` reaches 0,
@@ -162,7 +162,7 @@ unsafe fn move_blocks(to: *mut u8, from: *const u8, len: usize) {
 /// Both ranges are mapped, and they do not overlap. Either may be written by another
 /// process meanwhile: the assembly is outside the memory model, and the compiler
 /// must assume that it reads and writes any memory (no `nomem` here).
-#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
 unsafe fn rep_movsb(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the ABI keeps the direction flag clear; the registers are declared as
@@ -178,7 +178,7 @@ unsafe fn rep_movsb(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test))]
 mod tests {
     use super::super::{Heap, Memory, Storage};
 

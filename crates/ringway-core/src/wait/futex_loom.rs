@@ -1,6 +1,6 @@
 //! The futex under loom: a mutex and a condition variable beside each word. A wake
-//! that never comes shows as a deadlock, as it would on a real machine. Deadlines do
-//! not exist in a model.
+//! that never comes shows as a deadlock, as it would on a real machine. A model has no
+//! clock: a sleep with a deadline ends at once.
 
 use super::Deadline;
 use crate::memory::Word32;
@@ -18,7 +18,10 @@ pub enum Woken {
 }
 
 /// Sleeps while `word` is `seen`.
-pub(super) fn sleep(word: &Word32, seen: u32, _until: Deadline) -> Woken {
+pub(super) fn sleep(word: &Word32, seen: u32, until: Deadline) -> Woken {
+    if until != Deadline::NEVER {
+        return Woken::TimedOut;
+    }
     let (mutex, condvar) = &*word.queue;
     let guard = mutex.lock().unwrap();
     // The kernel compares under the queue's lock. Reading by an RMW sees the newest
