@@ -14,7 +14,8 @@ use ringway_core::wait::{Deadline, Parked, Spinner, WaitPolicy, park};
 const CAPACITY: u64 = 64;
 
 fn ring() -> Direction {
-    let memory = Memory::modelled((CONTROL_LEN + CAPACITY) as usize);
+    let len = usize::try_from(CONTROL_LEN + CAPACITY).unwrap();
+    let memory = Memory::modelled(len);
     Direction::new(&memory, 0, CONTROL_LEN, CAPACITY).unwrap()
 }
 

@@ -178,7 +178,7 @@ unsafe fn rep_movsb(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-#[cfg(all(test))]
+#[cfg(test)]
 mod tests {
     use super::super::{Heap, Memory, Storage};
 

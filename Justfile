@@ -1,0 +1,24 @@
+# Shortcuts. Nothing here is needed: README's two commands are plain cargo.
+
+# What every change must pass.
+ci:
+    .ci/run
+
+# The README's two commands.
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+test:
+    cargo test --workspace
+
+# Every benchmark against its rivals; `just bench pipe_oneway` for one group.
+bench *ARGS:
+    cargo bench -p ringway-benches {{ARGS}}
+
+# Loom explores every interleaving of the small models.
+loom:
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p ringway-core --test 'loom_*'
+
+# A blocked receiver makes no system call for ten seconds, and other slow tests.
+slow:
+    cargo test --workspace -- --ignored
