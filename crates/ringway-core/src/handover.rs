@@ -10,9 +10,11 @@
 //! the receiver's hold exists before the giver lets go.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 thread_local! {
+    static EXPLANATION: RefCell<Option<String>> = const { RefCell::new(None) };
     static PARCEL: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
 }
 
@@ -38,6 +40,26 @@ pub fn collect<R>(pack: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
 /// Runs `unpack` with `descriptors` at hand. What it does not [`take`] is closed.
 pub fn unpack<R>(descriptors: Vec<OwnedFd>, unpack: impl FnOnce() -> R) -> R {
     with_parcel(descriptors.into_iter().map(Some).collect(), unpack).0
+}
+
+/// Whether [`give`] and [`take`] would find a parcel. Ask before giving up a handle.
+///
+/// # Errors
+///
+/// [`HandoverError::NoParcel`] outside [`collect`] and [`unpack`].
+pub fn check() -> Result<(), HandoverError> {
+    PARCEL.with_borrow(|parcel| parcel.as_ref().map(drop)).ok_or(HandoverError::NoParcel)
+}
+
+/// Says why a handle could not be serialized or deserialized. Formats drop the text of
+/// such errors; whoever runs the hand-over asks for it with [`explanation`].
+pub fn explain(error: impl fmt::Display) {
+    EXPLANATION.set(Some(error.to_string()));
+}
+
+/// What was said last on this thread with [`explain`], once.
+pub fn explanation() -> Option<String> {
+    EXPLANATION.take()
 }
 
 /// Puts a descriptor into the parcel; its place is to be written into the bytes.
@@ -81,6 +103,7 @@ fn with_parcel<R>(
     body: impl FnOnce() -> R,
 ) -> (R, Vec<Option<OwnedFd>>) {
     let _restore = Restore(PARCEL.replace(Some(parcel)));
+    EXPLANATION.set(None);
     let result = body();
     (result, PARCEL.take().unwrap_or_default())
 }

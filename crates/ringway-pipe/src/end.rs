@@ -16,8 +16,10 @@
 
 use crate::error::OpenError;
 use crate::layout::{CLOSED as PRESENCE_CLOSED, EndRecord, NEVER_OPENED, Reach, Shape, Side};
+use core::ops::{Deref, DerefMut};
 use ringway_core::memory::Memory;
 use ringway_core::peer::{Watch, Watched, watch};
+use ringway_core::process::global::no_fork;
 use ringway_core::process::{LockFile, generation};
 use ringway_core::spsc::Direction;
 use ringway_core::sync::{AtomicU32, Ordering};
@@ -58,6 +60,25 @@ struct Held {
     born: u64,
     /// The one in which it took the lock; 0 for never.
     taken: u64,
+}
+
+/// The lock on [`Held`], which fork waits for: a child never finds it taken.
+struct HeldGuard<'a> {
+    held: MutexGuard<'a, Held>,
+    _no_fork: MutexGuard<'static, ()>,
+}
+
+impl Deref for HeldGuard<'_> {
+    type Target = Held;
+    fn deref(&self) -> &Held {
+        &self.held
+    }
+}
+
+impl DerefMut for HeldGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Held {
+        &mut self.held
+    }
 }
 
 enum SegmentFd {
@@ -121,8 +142,10 @@ impl End {
         let _ = b.sibling.set(Arc::downgrade(a));
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> HeldGuard<'_> {
+        let no_fork = no_fork();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        HeldGuard { held, _no_fork: no_fork }
     }
 
     /// [`CLOSED`] and [`PEER_GONE`], or 0 while the pipe is whole.

@@ -13,7 +13,7 @@ use crate::send::SendHalf;
 use crate::{Connection, Receiver, Sender};
 use ringway_codec::{Codec, signature_of};
 use ringway_core::Error;
-use ringway_core::handover::{give, take};
+use ringway_core::handover::{check, explain, give, take};
 use ringway_core::segment::Segment;
 use ringway_core::wait::WaitPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -33,6 +33,7 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
     if mid_message {
         return Err(OpenError::MidMessage);
     }
+    check().map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)))?;
     let [segment, token] = end.hand_over()?;
     let place =
         |fd| give(fd).map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)));
@@ -81,7 +82,7 @@ impl<T, C> Serialize for Sender<T, C> {
         let end = self.half.end();
         let parcel = one_way(end)
             .and_then(|()| pack(end, self.policy(), self.half.mid_message()))
-            .map_err(ser::Error::custom)?;
+            .map_err(refuse_to_give)?;
         parcel.serialize(serializer)
     }
 }
@@ -91,7 +92,7 @@ impl<T, C> Serialize for Receiver<T, C> {
         let end = &self.half.end;
         let parcel = one_way(end)
             .and_then(|()| pack(end, self.policy(), self.half.mid_message()))
-            .map_err(ser::Error::custom)?;
+            .map_err(refuse_to_give)?;
         parcel.serialize(serializer)
     }
 }
@@ -99,10 +100,24 @@ impl<T, C> Serialize for Receiver<T, C> {
 impl<S, R, C> Serialize for Connection<S, R, C> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         let mid = self.sender.half.mid_message() || self.receiver.half.mid_message();
-        let parcel =
-            pack(self.sender.half.end(), self.policy(), mid).map_err(ser::Error::custom)?;
+        let parcel = pack(self.sender.half.end(), self.policy(), mid).map_err(refuse_to_give)?;
         parcel.serialize(serializer)
     }
+}
+
+/// The error for a serializer. Formats may drop its text: it is also left for whoever
+/// runs the hand-over.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refuse_to_give<E: ser::Error>(error: OpenError) -> E {
+    explain(&error);
+    E::custom(&error)
+}
+
+/// The error for a deserializer, likewise.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refuse_to_take<E: de::Error>(error: OpenError) -> E {
+    explain(&error);
+    E::custom(&error)
 }
 
 fn wrong_side(is: &'static str, wanted: &'static str) -> OpenError {
@@ -114,9 +129,9 @@ impl<'de, T, C: Codec<T>> Deserialize<'de> for Sender<T, C> {
         let parcel = Parcel::deserialize(deserializer)?;
         let signature = signature_of::<T, C>();
         let expected = Expected { duplex: false, reach: Reach::Handed, signature };
-        let (end, policy) = unpack(&parcel, &expected).map_err(de::Error::custom)?;
+        let (end, policy) = unpack(&parcel, &expected).map_err(refuse_to_take)?;
         if end.outgoing.is_none() {
-            return Err(de::Error::custom(wrong_side("receives", "sends")));
+            return Err(refuse_to_take(wrong_side("receives", "sends")));
         }
         Ok(Self::new(SendHalf::new(end, policy)))
     }
@@ -127,9 +142,9 @@ impl<'de, T, C: Codec<T>> Deserialize<'de> for Receiver<T, C> {
         let parcel = Parcel::deserialize(deserializer)?;
         let signature = signature_of::<T, C>();
         let expected = Expected { duplex: false, reach: Reach::Handed, signature };
-        let (end, policy) = unpack(&parcel, &expected).map_err(de::Error::custom)?;
+        let (end, policy) = unpack(&parcel, &expected).map_err(refuse_to_take)?;
         if end.incoming.is_none() {
-            return Err(de::Error::custom(wrong_side("sends", "receives")));
+            return Err(refuse_to_take(wrong_side("sends", "receives")));
         }
         Ok(Self::new(RecvHalf::new(end, policy)))
     }
@@ -142,7 +157,7 @@ impl<'de, S, R, C: Codec<S> + Codec<R>> Deserialize<'de> for Connection<S, R, C>
         let signature =
             if a { duplex_signature::<R, S, C>() } else { duplex_signature::<S, R, C>() };
         let expected = Expected { duplex: true, reach: Reach::Handed, signature };
-        let (end, policy) = unpack(&parcel, &expected).map_err(de::Error::custom)?;
+        let (end, policy) = unpack(&parcel, &expected).map_err(refuse_to_take)?;
         Ok(connection(&end, policy))
     }
 }

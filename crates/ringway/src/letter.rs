@@ -48,8 +48,13 @@ impl From<io::Error> for WriteError {
 
 impl From<postcard::Error> for WriteError {
     fn from(source: postcard::Error) -> Self {
-        Self::Encode(EncodeError(source.into()))
+        Self::Encode(EncodeError(why(source)))
     }
+}
+
+/// What a handle said of why it cannot go or come, or else what the format says.
+fn why(error: postcard::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    handover::explanation().map_or_else(|| error.into(), Into::into)
 }
 
 impl Letter {
@@ -154,7 +159,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(DecodeError(format!("{} bytes left over", rest.len()).into())),
-        Err(e) => Err(DecodeError(e.into())),
+        Err(e) => Err(DecodeError(why(e))),
     }
 }
 

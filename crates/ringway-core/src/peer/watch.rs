@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::process::{generation, global};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Weak;
 use std::time::Duration;
 
 /// How often ends without a token are asked about.
@@ -35,8 +35,9 @@ pub trait Watched: Send + Sync {
 pub(crate) struct Watcher {
     /// A forked child has the state but not the thread: it starts afresh.
     generation: u64,
-    epoll: Arc<OwnedFd>,
-    kick: Arc<OwnedFd>,
+    /// Both are closed only in a forked child, which does not have the thread.
+    epoll: OwnedFd,
+    kick: OwnedFd,
     targets: HashMap<u64, Target>,
     next: u64,
 }
@@ -103,12 +104,12 @@ impl Watch {
 
 impl Watcher {
     fn start() -> std::io::Result<Self> {
-        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let kick = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let tag = epoll::EventData::new_u64(KICK);
         epoll::add(&epoll, &kick, tag, epoll::EventFlags::IN)?;
-        let (thread_epoll, thread_kick) = (Arc::clone(&epoll), Arc::clone(&kick));
-        spawn_quiet(move || run(&thread_epoll, &thread_kick))?;
+        let fds = (epoll.as_raw_fd(), kick.as_raw_fd());
+        spawn_quiet(move || run(fds))?;
         let generation = generation();
         Ok(Self { generation, epoll, kick, targets: HashMap::new(), next: KICK + 1 })
     }
@@ -127,7 +128,13 @@ impl Watcher {
 }
 
 /// The thread.
-fn run(epoll: &OwnedFd, kick: &OwnedFd) {
+#[allow(unsafe_code, reason = "borrows two descriptors for ever")]
+fn run((epoll, kick): (RawFd, RawFd)) -> ! {
+    // SAFETY: the watcher that owns it is replaced only after a fork, in the child, which
+    // has no such thread. Here it stays open as long as the process.
+    let epoll = unsafe { BorrowedFd::borrow_raw(epoll) };
+    // SAFETY: as above.
+    let kick = unsafe { BorrowedFd::borrow_raw(kick) };
     let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
     let mut polls = false;
     loop {

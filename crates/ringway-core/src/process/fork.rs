@@ -25,8 +25,14 @@ pub fn generation() -> u64 {
     GENERATION.load(Relaxed)
 }
 
-/// The state's lock, kept while fork copies the process.
-struct Held(UnsafeCell<Option<MutexGuard<'static, Global>>>);
+/// The locks, kept while fork copies the process.
+struct Held(UnsafeCell<Option<Locks>>);
+
+/// Dropped in this order.
+struct Locks {
+    global: MutexGuard<'static, Global>,
+    _no_fork: MutexGuard<'static, ()>,
+}
 
 // SAFETY: touched only by the handlers below. The one that fills it holds the state's
 // lock from then on, and only the same thread (in parent or child) empties it; a
@@ -46,10 +52,11 @@ pub(crate) fn install_handlers() {
 }
 
 extern "C" fn before() {
-    let guard = global::lock();
-    // SAFETY: see `Sync for Held`: the lock just taken makes this thread the only one.
+    let no_fork = global::no_fork();
+    let global = global::lock();
+    // SAFETY: see `Sync for Held`: the locks just taken make this thread the only one.
     let held = unsafe { &mut *HELD.0.get() };
-    *held = Some(guard);
+    *held = Some(Locks { global, _no_fork: no_fork });
 }
 
 extern "C" fn parent() {
@@ -63,7 +70,7 @@ extern "C" fn child() {
     GENERATION.fetch_add(1, Relaxed);
     // SAFETY: see `Sync for Held`: this thread held the lock when it was copied.
     let held = unsafe { &mut *HELD.0.get() };
-    if let Some(guard) = held.take() {
-        guard.after_fork();
+    if let Some(locks) = held.take() {
+        locks.global.after_fork();
     }
 }

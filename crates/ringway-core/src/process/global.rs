@@ -25,6 +25,15 @@ pub struct Global {
 }
 
 static GLOBAL: LazyLock<Mutex<Global>> = LazyLock::new(Mutex::default);
+static NO_FORK: Mutex<()> = Mutex::new(());
+
+/// Keeps `fork` waiting until the guard is dropped. Whoever holds a lock of a handle's
+/// holds this around it: a child copied in between would find that lock taken by a
+/// thread it does not have. Taken before every other lock, by one caller at a time, and
+/// only for a few system calls; never on the way of a message.
+pub fn no_fork() -> MutexGuard<'static, ()> {
+    NO_FORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Locks the state. A panic elsewhere while it was locked does not matter: every
 /// change of it is a single call.
