@@ -30,6 +30,10 @@ pub(crate) const LINE: u64 = 128;
 pub(crate) mod at {
     use super::{BODY, LINE};
 
+    /// A line as a length in a region.
+    pub(crate) const RECORD: usize = 128;
+    const _: () = assert!(RECORD as u64 == LINE);
+
     pub(crate) const ENQUEUE_POS: u64 = BODY;
     pub(crate) const DEQUEUE_POS: u64 = BODY + LINE;
     pub(crate) const MARKS: u64 = DEQUEUE_POS + 8;
@@ -54,11 +58,8 @@ pub(crate) mod at {
         pub(crate) const START_TIME: usize = 40;
         /// Accepted items that wait in the process's own memory. One writer.
         pub(crate) const OVERFLOW: usize = 48;
-        /// Items taken and not done, for joinable queues. One writer.
-        pub(crate) const UNFINISHED: usize = 56;
-        /// Items done. One writer.
-        pub(crate) const DONE: usize = 64;
-        const _: () = assert!(DONE + 8 <= super::LINE as usize && LIVE + 8 <= STATE as u64);
+        // From 56 on: zero, for the counts of joinable queues.
+        const _: () = assert!(OVERFLOW + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
     }
 
     /// Offsets in an actor record.
@@ -73,7 +74,7 @@ pub(crate) mod at {
         pub(crate) const PUTS: usize = 24;
         /// See PUTS.
         pub(crate) const GETS: usize = 32;
-        const _: () = assert!(GETS + 8 <= super::LINE as usize && COUNT + 8 <= PARTICIPANT);
+        const _: () = assert!(GETS + 8 <= super::RECORD && COUNT + 8 <= PARTICIPANT);
     }
 
     /// Offsets in a slot.

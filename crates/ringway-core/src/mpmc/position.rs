@@ -10,11 +10,11 @@
 
 /// Bits of a position. Two bits above it are flags of `enqueue_pos`, or the kind of an
 /// announcement.
-pub const POSITION_BITS: u32 = 62;
+pub(super) const POSITION_BITS: u32 = 62;
 /// The bits of a position within a word.
-pub const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
+pub(super) const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
 /// Bits of a lap as slots record it.
-pub const LAP_BITS: u32 = 48;
+pub(super) const LAP_BITS: u32 = 48;
 /// The most slots a ring can have: laps keep 32 bits.
 pub const MAX_SLOTS: u64 = 1 << 30;
 
@@ -66,7 +66,12 @@ impl Positions {
     /// The lap after `lap`, both as slots record them.
     #[inline]
     pub fn lap_after(&self, lap: u64) -> u64 {
-        (lap & self.lap_mask) + 1 & self.lap_mask
+        ((lap & self.lap_mask) + 1) & self.lap_mask
+    }
+
+    /// The position one lap before `position`: the same slot, `slots` positions ago.
+    pub fn lap_before(&self, position: u64) -> u64 {
+        position.wrapping_sub(1 << self.index_bits) & POSITION_MASK
     }
 
     /// Whether a word is a position of this ring.

@@ -70,8 +70,9 @@ impl State {
     /// The participant that owns the slot; 0 for nobody.
     #[inline]
     pub fn owner(self) -> u32 {
-        // 12 bits.
-        (self.0 >> Self::PHASE_BITS) as u32 & ((1 << Self::OWNER_BITS) - 1)
+        #[allow(clippy::cast_possible_truncation, reason = "12 bits")]
+        let owner = (self.0 >> Self::PHASE_BITS & ((1 << Self::OWNER_BITS) - 1)) as u32;
+        owner
     }
 
     /// The lap.
@@ -109,13 +110,13 @@ impl Meta {
     /// Where the bytes are.
     #[inline]
     pub fn kind(self) -> u8 {
-        (self.0 >> 32) as u8
+        self.0.to_le_bytes()[4]
     }
 
     /// How many getters have died with it.
     #[inline]
     pub fn attempts(self) -> u8 {
-        (self.0 >> 40) as u8
+        self.0.to_le_bytes()[5]
     }
 
     /// The same after one more getter has died with it. Stays at 255.
