@@ -6,6 +6,7 @@
 pub mod error;
 pub mod handover;
 pub mod memory;
+pub mod mpmc;
 pub mod peer;
 pub mod process;
 pub mod segment;

@@ -1,0 +1,286 @@
+//! Getting.
+
+use super::position::POSITION_MASK;
+use super::put::ATTEMPTS;
+use super::ring::Ring;
+use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
+use crate::peer::{Actor, Committed};
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::spin_hint;
+
+/// Why a get got nothing. Nothing is announced any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryGet {
+    /// No message.
+    Empty,
+    /// A put has claimed this position and not committed yet: nanoseconds, unless it
+    /// is stopped or dead.
+    Pending(u64),
+    /// Others were quicker every time. Try again.
+    Busy,
+    /// No message, and there will never be one.
+    ShutDown,
+    /// The memory makes no sense: what was wrong. If it was the message, it is gone.
+    Corrupted(&'static str),
+}
+
+/// What to do after a look at a slot without a message.
+enum Next {
+    /// Look again, at this position.
+    Again(u64),
+    Stop(TryGet),
+}
+
+impl Ring {
+    /// Takes one message, if there is one now: copies as much of it as fits to
+    /// `buffer` and says how long it is. Never waits and makes no syscall but to wake
+    /// a sleeping putter.
+    ///
+    /// # Memory ordering
+    ///
+    /// What the putter did before it put is visible afterwards.
+    ///
+    /// # If the caller dies
+    ///
+    /// Before the commit, the message goes to another getter; after it, it is gone
+    /// with the caller.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryGet`].
+    #[inline]
+    pub fn try_get(&self, actor: &mut Actor, buffer: &mut [u8]) -> Result<usize, TryGet> {
+        self.get_with::<true>(actor, buffer)
+    }
+
+    /// As [`try_get`](Self::try_get), without announcing. For benchmarks.
+    #[doc(hidden)]
+    #[inline]
+    pub fn try_get_unannounced(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
+        self.get_with::<false>(actor, buffer)
+    }
+
+    #[inline]
+    fn get_with<const ANNOUNCE: bool>(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
+        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
+        if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0
+            && let Some(answer) = self.get_marked(actor, buffer)
+        {
+            return answer;
+        }
+        self.get_next::<ANNOUNCE>(actor, buffer)
+    }
+
+    /// The message at `dequeue_pos`.
+    #[inline]
+    fn get_next<const ANNOUNCE: bool>(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
+        // Relaxed: a first guess. The slot's state and the CAS decide.
+        let mut head = self.dequeue_pos.load(Relaxed);
+        let mut attempts = ATTEMPTS;
+        while attempts > 0 {
+            attempts -= 1;
+            let Some(state) = self.state(head) else {
+                self.announce(actor, Announcement::IDLE);
+                return Err(TryGet::Corrupted("dequeue_pos is no position"));
+            };
+            let lap = self.positions.lap(head);
+            if state == State::of(Phase::Full, lap) {
+                if ANNOUNCE {
+                    self.announce(actor, Announcement::get(head));
+                }
+                match self.claim_get(head) {
+                    Ok(()) => {
+                        let len = self.read(head, buffer);
+                        self.release(head);
+                        self.not_full.notify();
+                        self.actors.count_one(actor, Committed::Get);
+                        return len.ok_or(TryGet::Corrupted("a message's length"));
+                    }
+                    Err(seen) => {
+                        head = seen;
+                        spin_hint();
+                    }
+                }
+            } else if state == State::of(Phase::Tomb, lap) {
+                if self.retire(actor, head) {
+                    // Progress, bounded by the number of tombs.
+                    attempts += 1;
+                }
+                head = self.dequeue_pos.load(Relaxed);
+            } else {
+                match self.get_blocked(actor, head) {
+                    Next::Again(seen) => head = seen,
+                    Next::Stop(why) => return Err(why),
+                }
+            }
+        }
+        self.announce(actor, Announcement::IDLE);
+        Err(TryGet::Busy)
+    }
+
+    /// There is no message at `head`. Finds out why.
+    #[inline(never)]
+    fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
+        let now = self.dequeue_pos.load(SeqCst);
+        if now != head {
+            return Next::Again(now);
+        }
+        // Whatever comes of it, no caller waits or repairs while it announces.
+        self.announce(actor, Announcement::IDLE);
+        // ORDERING mpmc-claim (SeqCst): a sleeper's last look. Either it sees the tail
+        // that a putter claimed, or that putter sees the sleeper.
+        let tail = self.enqueue_pos.load(SeqCst);
+        let Some(state) = self.state(head) else {
+            return Next::Stop(TryGet::Corrupted("dequeue_pos is no slot's"));
+        };
+        let now = self.dequeue_pos.load(SeqCst);
+        if now != head {
+            return Next::Again(now);
+        }
+        // The head stood still while the tail was read: the distance is a true one.
+        match self.positions.distance(tail & POSITION_MASK, head) {
+            Some(0) if tail & SHUTDOWN != 0 => Next::Stop(self.drained(tail)),
+            Some(0) => Next::Stop(TryGet::Empty),
+            None => Next::Stop(TryGet::Corrupted("the positions are too far apart")),
+            Some(_) => {
+                let lap = self.positions.lap(head);
+                match state.phase() {
+                    Some(Phase::Full | Phase::Tomb) if state.lap() == lap => Next::Again(head),
+                    Some(Phase::Empty) if state.lap() == lap => Next::Stop(TryGet::Pending(head)),
+                    _ => Next::Stop(TryGet::Corrupted("a slot's state contradicts the positions")),
+                }
+            }
+        }
+    }
+
+    /// The ring was shut down and has no message at `dequeue_pos`. Is that all?
+    #[cold]
+    fn drained(&self, tail: u64) -> TryGet {
+        // A getter that dies before it commits gives its message back.
+        let unfinished = (0..self.capacity())
+            .find(|index| self.state(*index).and_then(State::phase) != Some(Phase::Empty));
+        match unfinished {
+            Some(index) => TryGet::Pending(index),
+            None if tail & IMMEDIATE == 0 && self.participants.overflow() > 0 => TryGet::Empty,
+            None => TryGet::ShutDown,
+        }
+    }
+
+    /// The marks say that there is something beside `dequeue_pos` to do. `None` if
+    /// there is not.
+    #[cold]
+    fn get_marked(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<Result<usize, TryGet>> {
+        if self.marks.load(Acquire) & marks::DISCARD != 0 {
+            self.discard(actor);
+            return Some(Err(TryGet::ShutDown));
+        }
+        self.take_redelivered(actor, buffer)
+    }
+
+    /// Takes the oldest message that a dead getter left.
+    fn take_redelivered(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+    ) -> Option<Result<usize, TryGet>> {
+        let marked = self.marks.load(Acquire);
+        // Before dequeue_pos lie the positions of its lap and before, oldest first
+        // from its own slot on.
+        let first = self.positions.index(self.dequeue_pos.load(Relaxed));
+        let slots = self.capacity();
+        for index in (first.min(slots)..slots).chain(0..first.min(slots)) {
+            let Some(word) = self.state_word(index) else { continue };
+            // ORDERING mpmc-commit (acquire): the message, as for FULL.
+            let state = State(word.load(Acquire));
+            if state.phase() != Some(Phase::Redeliver) {
+                continue;
+            }
+            // From here on the slot is ours; repair finds our name in it.
+            let mine = State::owned(Phase::Taken, state.lap(), actor.participant());
+            // ORDERING mpmc-redeliver (acquire): the message. Relaxed on failure.
+            if word.compare_exchange(state.0, mine.0, Acquire, Relaxed).is_err() {
+                continue;
+            }
+            self.count_attempt(index);
+            let len = self.read(index, buffer);
+            // ORDERING mpmc-commit (SeqCst): COMMIT. An RMW, because putters that saw
+            // TAKEN sleep long: they see this, or we see them.
+            word.swap(State::of(Phase::Empty, self.positions.lap_after(state.lap())).0, SeqCst);
+            self.not_full.notify();
+            self.actors.count_one(actor, Committed::Get);
+            return Some(len.ok_or(TryGet::Corrupted("a message's length")));
+        }
+        // None is left, unless one was marked since: then the generation has grown.
+        // SeqCst, as every change of the marks.
+        let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
+        None
+    }
+
+    // ---- Shutting down --------------------------------------------------------
+
+    /// Ends putting for everybody, for ever. Getters take what is there, and then
+    /// learn of it; with `immediate`, what is there is thrown away. Blocked calls
+    /// wake. Idempotent; does not block.
+    ///
+    /// # If the caller dies
+    ///
+    /// Half-way through an immediate shutdown, the next getter finishes it.
+    pub fn shutdown(&self, actor: &mut Actor, immediate: bool) {
+        let flags = if immediate { SHUTDOWN | IMMEDIATE } else { SHUTDOWN };
+        // SeqCst: takes part in the order of claims. A put that has not claimed yet
+        // fails, for the word has changed.
+        self.enqueue_pos.fetch_or(flags, SeqCst);
+        if immediate {
+            self.set_mark(marks::DISCARD);
+            self.discard(actor);
+        }
+        self.not_empty.broadcast();
+        self.not_full.broadcast();
+    }
+
+    /// Whether the ring was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        // Acquire: who sees it also sees what was done before.
+        self.enqueue_pos.load(Acquire) & SHUTDOWN != 0
+    }
+
+    /// Takes and drops what is there, by ordinary gets.
+    fn discard(&self, actor: &mut Actor) {
+        // Nothing new comes: at most a message per slot, and one redelivered.
+        for _ in 0..2 * self.capacity() {
+            if let Some(Ok(_)) = self.take_redelivered(actor, &mut []) {
+                continue;
+            }
+            match self.get_next::<true>(actor, &mut []) {
+                Ok(_) | Err(TryGet::Busy) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Sets a mark for getters.
+    pub(super) fn set_mark(&self, mark: u64) {
+        let mut seen = self.marks.load(Relaxed);
+        loop {
+            let new = seen.wrapping_add(marks::STEP) | mark;
+            // ORDERING mpmc-mark (release, in SeqCst): the marked slots. SeqCst for
+            // sleepers, as a claim.
+            match self.marks.compare_exchange(seen, new, SeqCst, Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What lies where in the segment of a ring.
+//!
+//! ```text
+//! offset              size        what
+//! 0                   4096        header page; params: LAYOUT below
+//! 4096                128         enqueue_pos u64: SHUTDOWN | IMMEDIATE | position       putters CAS
+//! 4224                128         dequeue_pos u64: position, marks u64                   getters CAS
+//! 4352                128         not_empty u32: event word getters sleep on
+//! 4480                128         not_full u32: event word putters sleep on
+//! 4608                128         tombs u64: positions ever given up; rest zero
+//! 4736                128         zero
+//! 4864                M × 128     participant records, 1 to M (see `at::participant`)
+//! ..                  A × 128     actor records (see `at::actor`)
+//! ..                  N × slot    slots: state u64, meta u64, payload
+//! ```
+//!
+//! Hot words have 128-byte lines of their own. A participant is a process's
+//! attachment, the unit of death; an actor is one thread's use of it at a time, the
+//! unit of announcing.
+
+use super::position::Positions;
+use super::word::MAX_PARTICIPANTS;
+use crate::error::{Error, Result};
+use crate::segment::{BODY, PARAMS};
+
+/// A line: what one hot word has to itself, in bytes.
+pub(crate) const LINE: u64 = 128;
+
+/// Offsets in bytes.
+pub(crate) mod at {
+    use super::{BODY, LINE};
+
+    /// A line as a length in a region.
+    pub(crate) const RECORD: usize = 128;
+    const _: () = assert!(RECORD as u64 == LINE);
+
+    pub(crate) const ENQUEUE_POS: u64 = BODY;
+    pub(crate) const DEQUEUE_POS: u64 = BODY + LINE;
+    pub(crate) const MARKS: u64 = DEQUEUE_POS + 8;
+    pub(crate) const NOT_EMPTY: u64 = BODY + 2 * LINE;
+    pub(crate) const NOT_FULL: u64 = BODY + 3 * LINE;
+    pub(crate) const TOMBS: u64 = BODY + 4 * LINE;
+    pub(crate) const PARTICIPANTS: u64 = BODY + 6 * LINE;
+
+    /// Offsets in a participant record.
+    pub(crate) mod participant {
+        /// u32, for the kernel to mark at death.
+        pub(crate) const LIVE: u64 = 0;
+        /// FREE, LIVE or DEAD.
+        pub(crate) const STATE: usize = 8;
+        /// How often the record was used.
+        pub(crate) const INCARNATION: usize = 16;
+        /// For people and messages; never a proof of anything.
+        pub(crate) const PID: usize = 24;
+        /// Inode of the pid namespace that PID is meant in.
+        pub(crate) const PID_NAMESPACE: usize = 32;
+        /// Start of the process in clock ticks since boot; tells a re-used PID.
+        pub(crate) const START_TIME: usize = 40;
+        /// Accepted items that wait in the process's own memory. One writer.
+        pub(crate) const OVERFLOW: usize = 48;
+        // From 56 on: zero, for the counts of joinable queues.
+        const _: () = assert!(OVERFLOW + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
+    }
+
+    /// Offsets in an actor record.
+    pub(crate) mod actor {
+        /// What it is about to claim.
+        pub(crate) const ANNOUNCEMENT: usize = 0;
+        /// For batches: how many positions from the announced one on.
+        pub(crate) const COUNT: usize = 8;
+        /// The participant it acts for; 0 for none.
+        pub(crate) const PARTICIPANT: usize = 16;
+        /// Puts and gets committed. One writer; after a kill one too low.
+        pub(crate) const PUTS: usize = 24;
+        /// See PUTS.
+        pub(crate) const GETS: usize = 32;
+        const _: () = assert!(GETS + 8 <= super::RECORD && COUNT + 8 <= PARTICIPANT);
+    }
+
+    /// Offsets in a slot.
+    pub(crate) mod slot {
+        pub(crate) const STATE: usize = 0;
+        pub(crate) const META: usize = 8;
+        pub(crate) const PAYLOAD: usize = 16;
+        const _: () = assert!(STATE + 8 == META && META + 8 == PAYLOAD);
+    }
+
+    // One hot word per line, and everything aligned.
+    const _: () = assert!(BODY.is_multiple_of(LINE) && MARKS / LINE == DEQUEUE_POS / LINE);
+    const _: () = assert!(ENQUEUE_POS / LINE != DEQUEUE_POS / LINE);
+    const _: () = assert!(DEQUEUE_POS / LINE != NOT_EMPTY / LINE);
+    const _: () = assert!(NOT_EMPTY / LINE != NOT_FULL / LINE);
+    const _: () = assert!(TOMBS + LINE <= PARTICIPANTS);
+}
+
+/// Indexes into the header's params.
+mod param {
+    pub(super) const SLOTS: usize = 0;
+    pub(super) const SLOT_SIZE: usize = 1;
+    pub(super) const PARTICIPANTS: usize = 2;
+    pub(super) const ACTORS: usize = 3;
+    pub(super) const USED: usize = 4;
+    const _: () = assert!(USED <= super::PARAMS);
+}
+
+/// What to create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The most messages at a time, exactly: 1 to 2^30.
+    pub slots: u64,
+    /// Bytes of the largest message that fits a slot, 0 to 65,520. Slots of up to
+    /// 64 bytes are rounded up to a power of two, larger ones to lines of 64.
+    pub payload: u32,
+    /// The most processes at a time, 1 to 4095. Each takes 128 bytes.
+    pub participants: u32,
+    /// The most threads that use the ring at a time, over all processes; each process
+    /// holds one more for itself. Each takes 128 bytes.
+    pub actors: u32,
+}
+
+impl Options {
+    /// `slots` slots of `payload` bytes, for 64 processes and 256 threads.
+    pub fn new(slots: u64, payload: u32) -> Self {
+        Self { slots, payload, participants: 64, actors: 256 }
+    }
+}
+
+/// The most actors.
+const MAX_ACTORS: u64 = 1 << 20;
+/// The smallest slot: 16 bytes of words and 16 of payload.
+const MIN_SLOT: u64 = 32;
+const MAX_SLOT: u64 = 1 << 16;
+const SLOT_WORDS: u64 = at::slot::PAYLOAD as u64;
+
+/// A validated layout. Kept in private memory; the segment's copy is never read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    pub(crate) positions: Positions,
+    pub(crate) slot_size: u64,
+    pub(crate) participants: u32,
+    pub(crate) actors: u32,
+    pub(crate) actors_at: u64,
+    pub(crate) slots_at: u64,
+    end: u64,
+}
+
+impl Geometry {
+    /// The layout for `options`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`].
+    pub fn new(options: &Options) -> Result<Self> {
+        let limit = MAX_SLOT - SLOT_WORDS;
+        if u64::from(options.payload) > limit {
+            let range = format!("at most {limit} bytes");
+            return Err(Error::out_of_range("a slot payload", options.payload, range));
+        }
+        let exact = SLOT_WORDS + u64::from(options.payload);
+        let slot_size = match exact {
+            // A small slot never straddles two cache lines.
+            ..=64 => exact.next_power_of_two().max(MIN_SLOT),
+            _ => exact.next_multiple_of(64),
+        };
+        Self::checked(options.slots, slot_size, options.participants.into(), options.actors.into())
+    }
+
+    /// The layout that a header's params describe, in a memory of `total_len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupted`] about `label` if they make no sense.
+    pub fn from_params(params: &[u64; PARAMS], total_len: u64, label: &str) -> Result<Self> {
+        let wrong = |_| Error::corrupted(label, "its ring's dimensions are out of range");
+        let [slots, slot_size] = [params[param::SLOTS], params[param::SLOT_SIZE]];
+        let [participants, actors] = [params[param::PARTICIPANTS], params[param::ACTORS]];
+        let geometry = Self::checked(slots, slot_size, participants, actors).map_err(wrong)?;
+        if geometry.end > total_len {
+            return Err(Error::corrupted(label, "its ring does not fit its length"));
+        }
+        Ok(geometry)
+    }
+
+    fn checked(slots: u64, slot_size: u64, participants: u64, actors: u64) -> Result<Self> {
+        let Some(positions) = Positions::new(slots) else {
+            return Err(Error::out_of_range("a number of slots", slots, "1 to 2^30"));
+        };
+        if !(MIN_SLOT..=MAX_SLOT).contains(&slot_size) || !slot_size.is_multiple_of(8) {
+            let range = "32 to 65536 bytes, in steps of 8";
+            return Err(Error::out_of_range("a slot size", slot_size, range));
+        }
+        let participants = u32::try_from(participants)
+            .ok()
+            .filter(|n| (1..=MAX_PARTICIPANTS).contains(n))
+            .ok_or_else(|| {
+                Error::out_of_range("a number of participants", participants, "1 to 4095")
+            })?;
+        let actors = u32::try_from(actors)
+            .ok()
+            .filter(|n| (1..=MAX_ACTORS).contains(&u64::from(*n)))
+            .ok_or_else(|| Error::out_of_range("a number of actors", actors, "1 to 2^20"))?;
+        // Cannot overflow: each factor was bounded above; the sum is below 2^47.
+        let actors_at = at::PARTICIPANTS + u64::from(participants) * LINE;
+        let slots_at = actors_at + u64::from(actors) * LINE;
+        let end = slots_at + slots * slot_size;
+        Ok(Self { positions, slot_size, participants, actors, actors_at, slots_at, end })
+    }
+
+    /// The numbers to keep in the header.
+    pub fn params(&self) -> [u64; PARAMS] {
+        let mut params = [0; PARAMS];
+        params[param::SLOTS] = self.positions.slots();
+        params[param::SLOT_SIZE] = self.slot_size;
+        params[param::PARTICIPANTS] = self.participants.into();
+        params[param::ACTORS] = self.actors.into();
+        params
+    }
+
+    /// Bytes of the segment, header page included.
+    pub fn total_len(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes after the header page.
+    pub fn body_len(&self) -> u64 {
+        self.end - BODY
+    }
+
+    /// Bytes of the largest message that fits a slot.
+    pub fn payload_size(&self) -> u64 {
+        self.slot_size - SLOT_WORDS
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_describe_the_geometry() {
+        for (slots, payload) in [(1, 0), (3, 8), (10, 48), (1000, 49), (1 << 24, 65_520)] {
+            let made = Geometry::new(&Options::new(slots, payload)).unwrap();
+            let read = Geometry::from_params(&made.params(), made.total_len(), "it").unwrap();
+            assert_eq!(made, read);
+            assert!(made.payload_size() >= payload.into());
+            assert!(made.slots_at.is_multiple_of(LINE));
+            let short = Geometry::from_params(&made.params(), made.total_len() - 1, "it");
+            assert!(matches!(short, Err(Error::Corrupted { .. })));
+        }
+    }
+
+    #[test]
+    fn small_slots_keep_to_one_line() {
+        for (payload, slot) in [(0, 32), (16, 32), (17, 64), (48, 64), (49, 128), (112, 128)] {
+            assert_eq!(Geometry::new(&Options::new(1, payload)).unwrap().slot_size, slot);
+        }
+    }
+
+    #[test]
+    fn every_dimension_is_checked() {
+        let good = Geometry::new(&Options::new(10, 8)).unwrap().params();
+        for (i, bad) in [
+            (param::SLOTS, 0),
+            (param::SLOTS, u64::MAX),
+            (param::SLOT_SIZE, 31),
+            (param::SLOT_SIZE, 0),
+            (param::SLOT_SIZE, u64::MAX - 7),
+            (param::PARTICIPANTS, 0),
+            (param::PARTICIPANTS, 1 << 32 | 1),
+            (param::ACTORS, 0),
+            (param::ACTORS, u64::MAX),
+        ] {
+            let mut params = good;
+            params[i] = bad;
+            let answer = Geometry::from_params(&params, u64::MAX, "it");
+            assert!(matches!(answer, Err(Error::Corrupted { .. })), "param {i} = {bad}");
+        }
+    }
+}

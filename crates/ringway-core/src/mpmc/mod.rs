@@ -1,0 +1,78 @@
+//! The ring of slots: many putters, many getters, and any of them may be killed.
+//!
+//! # Follow a message
+//!
+//! ```text
+//! put:  t = enqueue_pos; slot(t) is EMPTY of t's lap?     get:  h = dequeue_pos; slot(h) is FULL of h's lap?
+//!       announce PUT(t)          plain store                    announce GET(h)          plain store
+//!       enqueue_pos: t → t+1     CAS, the claim                 dequeue_pos: h → h+1     CAS, the claim
+//!       write meta and payload                                  copy meta and payload out
+//!       slot.state = FULL        COMMIT                         slot.state = EMPTY of the next lap   COMMIT
+//!       wake a getter, if any sleeps                            wake a putter, if any sleeps
+//! ```
+//!
+//! A ring without announcements dies with its claimant: nobody can tell who claimed a
+//! slot and fell. With them, a survivor that has *proof* of the death finds every
+//! position the dead may have claimed, and finishes or undoes it ([`Ring::recover`]).
+//!
+//! # Layers
+//!
+//! * [`Options`], [`Geometry`]: what lies where. [`Positions`]: arithmetic of positions.
+//! * [`Ring`]: the algorithm over any [`Memory`](crate::memory::Memory). Makes no
+//!   syscall but to wake sleepers; knows nothing of processes and locks. Death is told
+//!   to it through [`Liveness`](crate::peer::Liveness).
+//! * [`SharedRing`]: a ring in a segment, its process attached as a participant, with
+//!   blocking calls, repair and fork handled. `Send + Sync + Clone`; what queues are
+//!   built on.
+//!
+//! # Commit points
+//!
+//! A put is committed by its FULL store, a get by its EMPTY store. Killed before, it
+//! never happened: a claimed position becomes a TOMB that getters skip; a claimed
+//! message is marked REDELIVER and goes to another getter, once.
+//!
+//! # The interface in short
+//!
+//! ```text
+//! SharedRing::create(Place, &Options, signature) -> Result<SharedRing>
+//! SharedRing::open(Segment, signature)           -> Result<SharedRing>
+//! ring.share()                                   -> Result<OwnedFd>      to hand on
+//! ring.try_put(&[u8])                            -> Result<(), PutError>
+//! ring.put(&[u8], &mut Spinner, Deadline)        -> Result<(), PutError>
+//! ring.try_get(&mut [u8])                        -> Result<usize, GetError>
+//! ring.get(&mut [u8], &mut Spinner, Deadline)    -> Result<usize, GetError>
+//! ring.capacity(), payload_size(), len(), is_empty(), is_full()
+//! ring.shutdown(immediate)
+//! PutError: Full | Contended | Interrupted | ShutDown | TooLong | Corrupted | Poisoned | Attach(Error)
+//! GetError: Empty | Contended | Interrupted | ShutDown | Corrupted | Poisoned | Attach(Error)
+//! ```
+//!
+//! A get copies at most `buffer.len()` bytes and returns the length of the message,
+//! which is consumed; with a buffer of `payload_size()` bytes nothing is ever cut.
+//! Nothing that can allocate, panic or run a caller's code stands between claim and
+//! commit: encode before a put, decode after a get.
+
+mod attachment;
+mod blocking;
+mod get;
+pub(crate) mod layout;
+mod lend;
+mod position;
+mod put;
+mod recover;
+mod ring;
+mod shared;
+mod word;
+
+pub use blocking::{GetError, PutError};
+pub use get::TryGet;
+pub use layout::{Geometry, Options};
+pub use position::{MAX_SLOTS, Positions};
+pub use put::TryPut;
+pub use recover::Recovery;
+pub use ring::Ring;
+pub use shared::SharedRing;
+pub use word::{Announcement, MAX_PARTICIPANTS, Meta, Phase, State};
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,187 @@
+//! Repair after a death.
+//!
+//! # The argument
+//!
+//! * A position `p` was claimed iff `enqueue_pos` is beyond it, and by one winner. The
+//!   winner announced `p` before its claim, so whoever sees the claim sees that
+//!   announcement or a later one by the same actor. A later one was stored after the
+//!   winner's commit, so whoever reads it sees the commit, and the slot is not EMPTY
+//!   any more. Hence: if `p` is claimed, no live actor announces it, and *then* the
+//!   slot is still EMPTY, the winner is dead. Which dead one does not matter.
+//! * The same for gets, with `dequeue_pos` and FULL.
+//! * Every change is a CAS from an exact old word, or a store that only the holder of
+//!   the exclusion makes. So repair can be killed anywhere and started over.
+//!
+//! A live actor that announced `p` and lost the race for it will move on: until then
+//! repair answers [`Recovery::Retry`].
+
+use super::position::POSITION_MASK;
+use super::ring::Ring;
+use super::word::{Announcement, IMMEDIATE, Phase, State, marks};
+use crate::peer::{Liveness, Standing};
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+
+/// What became of an attempt to repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// The participant's record is free: nothing to repair.
+    Nothing,
+    /// There is no proof that it is dead.
+    Alive,
+    /// Somebody else repairs it or joins in its place.
+    Busy,
+    /// A live actor is just about to claim the same position. Try again shortly.
+    Retry,
+    /// Repaired; the record is free.
+    Done,
+}
+
+impl Ring {
+    /// Repairs what participant `dead` left, if it is proven dead: unclaims or buries
+    /// its claims, redelivers what it had taken and not committed, frees its actors and
+    /// its record, and wakes every sleeper.
+    ///
+    /// Any survivor may call this at any time, many at once; a repairer may be killed
+    /// anywhere. The caller must not be amidst an operation. Takes time in proportion
+    /// to slots and actors.
+    pub fn recover(&self, dead: u32, liveness: &dyn Liveness) -> Recovery {
+        let mut outcome = Recovery::Busy;
+        liveness.alone(dead, &mut || outcome = self.recover_alone(dead, liveness));
+        outcome
+    }
+
+    /// As [`recover`](Self::recover), for one who holds the exclusion already.
+    pub fn recover_alone(&self, dead: u32, liveness: &dyn Liveness) -> Recovery {
+        // Proof first, then the standing: nobody joins while we hold the exclusion, so
+        // a record that is not free after the proof belongs to the dead.
+        if !liveness.proven_dead(dead) {
+            return Recovery::Alive;
+        }
+        if self.participants.standing(dead) == Standing::Free {
+            return Recovery::Nothing;
+        }
+        self.participants.bury(dead);
+        let mut resolved = true;
+        for actor in self.actors.of(dead) {
+            let announcement = self.actors.announcement(actor);
+            resolved &= match (announcement.as_put(), announcement.as_get()) {
+                (Some(position), _) => self.resolve_put(position, dead, liveness),
+                (_, Some(position)) => self.resolve_get(position, dead, liveness),
+                _ => true,
+            };
+        }
+        self.sweep(dead);
+        if self.enqueue_pos.load(Acquire) & IMMEDIATE != 0 {
+            // It may have died half-way through an immediate shutdown.
+            self.set_mark(marks::DISCARD);
+        }
+        // A killed waker wakes nobody, and a killed sleeper swallows a wake-up.
+        self.not_empty.broadcast();
+        self.not_full.broadcast();
+        if !resolved {
+            return Recovery::Retry;
+        }
+        for actor in self.actors.of(dead) {
+            self.actors.clear(actor);
+        }
+        self.participants.free(dead);
+        Recovery::Done
+    }
+
+    /// Makes a tomb of `position` if the dead claimed it and did not commit. `false`
+    /// if that cannot be told yet.
+    fn resolve_put(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
+        // ORDERING mpmc-claim (acquire): who sees the claim sees the announcement.
+        let tail = self.enqueue_pos.load(SeqCst) & POSITION_MASK;
+        if !self.passed(tail, position) {
+            return true;
+        }
+        let claimed = State::of(Phase::Empty, self.positions.lap(position));
+        let Some(word) = self.state_word(position) else { return true };
+        if word.load(Acquire) != claimed.0 {
+            return true;
+        }
+        if self.live_claimant(Announcement::put(position), dead, liveness) {
+            return false;
+        }
+        // Before the tomb: who counts messages must not miss it.
+        self.set_mark(marks::TOMBS);
+        let tomb = State::of(Phase::Tomb, claimed.lap());
+        // Fails if the winner lived and has committed, or another repairer was here.
+        // SeqCst: what sleepers wait for changes here; the broadcast follows.
+        let _ = word.compare_exchange(claimed.0, tomb.0, SeqCst, Relaxed);
+        true
+    }
+
+    /// Gives the message at `position` back if the dead claimed it and did not commit.
+    /// `false` if that cannot be told yet.
+    fn resolve_get(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
+        // ORDERING mpmc-claim (acquire): as in `resolve_put`.
+        let head = self.dequeue_pos.load(SeqCst);
+        if !self.passed(head, position) {
+            return true;
+        }
+        let lap = self.positions.lap(position);
+        let Some(word) = self.state_word(position) else { return true };
+        let state = State(word.load(Acquire));
+        let repaired = match state.phase() {
+            Some(Phase::Full) if state.lap() == lap => State::of(Phase::Redeliver, lap),
+            Some(Phase::Tomb) if state.lap() == lap => {
+                State::of(Phase::Empty, self.positions.lap_after(lap))
+            }
+            _ => return true,
+        };
+        if self.live_claimant(Announcement::get(position), dead, liveness) {
+            return false;
+        }
+        // SeqCst and failure: as in `resolve_put`.
+        let _ = word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed);
+        true
+    }
+
+    /// Whether `end` has passed `position`, by no more than a lap. Positions further
+    /// back are settled: their slots have been used again.
+    fn passed(&self, end: u64, position: u64) -> bool {
+        self.positions.distance(end, position).is_some_and(|distance| distance > 0)
+    }
+
+    /// Whether an actor that is not proven dead announces just this.
+    fn live_claimant(&self, what: Announcement, dead: u32, liveness: &dyn Liveness) -> bool {
+        (0..self.actors.count()).any(|actor| {
+            // ORDERING mpmc-announce (acquire): in `Actors::announcement`.
+            self.actors.announcement(actor) == what && {
+                let participant = self.actors.participant(actor);
+                participant != 0 && participant != dead && !liveness.proven_dead(participant)
+            }
+        })
+    }
+
+    /// Settles every slot that bears the name of the dead, and marks what is to be
+    /// redelivered, whoever left it.
+    fn sweep(&self, dead: u32) {
+        let mut redeliver = false;
+        for index in 0..self.capacity() {
+            let Some(word) = self.state_word(index) else { continue };
+            let state = State(word.load(Acquire));
+            let repaired = match state.phase() {
+                Some(Phase::Redeliver) => {
+                    redeliver = true;
+                    continue;
+                }
+                Some(Phase::Taken) if state.owner() == dead => {
+                    redeliver = true;
+                    State::of(Phase::Redeliver, state.lap())
+                }
+                Some(Phase::Freeing) if state.owner() == dead => {
+                    State::of(Phase::Empty, self.positions.lap_after(state.lap()))
+                }
+                _ => continue,
+            };
+            // SeqCst and failure: as in `resolve_put`.
+            let _ = word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed);
+        }
+        if redeliver {
+            self.set_mark(marks::REDELIVER);
+        }
+    }
+}

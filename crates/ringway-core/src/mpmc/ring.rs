@@ -1,0 +1,326 @@
+//! The ring: its words, its steps, and what can be seen from outside.
+//!
+//! Puts and gets (`put`, `get`) are composed of the step functions here, each one
+//! access to shared memory that matters. Tests stop an actor after any of them, which
+//! is what a kill does.
+
+use super::layout::{Geometry, at};
+use super::position::{POSITION_MASK, Positions};
+use super::word::{Announcement, Meta, Phase, SHUTDOWN, State, marks};
+use crate::memory::{Memory, OutOfBounds, Region, Word64};
+use crate::peer::{Actor, Actors, Participants};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::wait::Event;
+
+/// A bounded queue of messages of up to [`payload_size`](Self::payload_size) bytes.
+///
+/// Any number of actors use it at a time, from any process that maps the memory. Each
+/// brings its [`Actor`]. See the [module](super) for the protocol.
+pub struct Ring {
+    pub(super) positions: Positions,
+    geometry: Geometry,
+    payload: usize,
+    slot_size: usize,
+    pub(super) enqueue_pos: Word64,
+    pub(super) dequeue_pos: Word64,
+    pub(super) marks: Word64,
+    pub(super) not_empty: Event,
+    pub(super) not_full: Event,
+    pub(super) participants: Participants,
+    pub(super) actors: Actors,
+    slots: Region,
+}
+
+impl Ring {
+    /// The ring that `geometry` describes in `memory`. All bytes zero are an empty
+    /// ring; any other bytes are safe to use, if useless.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`] if the memory is too small.
+    pub fn new(memory: &Memory, geometry: Geometry) -> Result<Self, OutOfBounds> {
+        let len = geometry.total_len() - geometry.slots_at;
+        let too_large = |_| OutOfBounds { at: geometry.slots_at, len };
+        let participants = Participants::new(memory, at::PARTICIPANTS, geometry.participants)?;
+        Ok(Self {
+            positions: geometry.positions,
+            payload: usize::try_from(geometry.payload_size()).map_err(too_large)?,
+            slot_size: usize::try_from(geometry.slot_size).map_err(too_large)?,
+            enqueue_pos: memory.word64(at::ENQUEUE_POS)?,
+            dequeue_pos: memory.word64(at::DEQUEUE_POS)?,
+            marks: memory.word64(at::MARKS)?,
+            not_empty: Event::new(memory.word32(at::NOT_EMPTY)?),
+            not_full: Event::new(memory.word32(at::NOT_FULL)?),
+            participants,
+            actors: Actors::new(memory, geometry.actors_at, geometry.actors)?,
+            slots: memory.region(geometry.slots_at, len)?,
+            geometry,
+        })
+    }
+
+    /// The most messages at a time, exactly.
+    pub fn capacity(&self) -> u64 {
+        self.positions.slots()
+    }
+
+    /// Bytes of the largest message that fits a slot.
+    pub fn payload_size(&self) -> usize {
+        self.payload
+    }
+
+    /// What lies where.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// What getters sleep on.
+    pub fn not_empty(&self) -> &Event {
+        &self.not_empty
+    }
+
+    /// What putters sleep on.
+    pub fn not_full(&self) -> &Event {
+        &self.not_full
+    }
+
+    /// The actor records.
+    pub fn actors(&self) -> &Actors {
+        &self.actors
+    }
+
+    /// The participant records.
+    pub fn participants(&self) -> &Participants {
+        &self.participants
+    }
+
+    // ---- Steps ----------------------------------------------------------------
+
+    /// Byte offset of the slot of `position` in the slots.
+    #[inline]
+    fn offset(&self, position: u64) -> usize {
+        // The index is below 2^30; the product is a length inside the memory, or
+        // beyond its end, where `Region` refuses.
+        #[allow(clippy::cast_possible_truncation, reason = "64-bit only: see Positions")]
+        let index = self.positions.index(position) as usize;
+        index.wrapping_mul(self.slot_size)
+    }
+
+    /// The state word of the slot of `position`; `None` if that is no position.
+    #[inline]
+    pub(super) fn state_word(&self, position: u64) -> Option<&AtomicU64> {
+        if position & !POSITION_MASK != 0 {
+            return None;
+        }
+        self.slots.word(self.offset(position) + at::slot::STATE)
+    }
+
+    /// Looks at the slot of `position`.
+    #[inline]
+    pub(super) fn state(&self, position: u64) -> Option<State> {
+        // ORDERING mpmc-commit (acquire): FULL makes the message visible, EMPTY that
+        // its getter has copied it out.
+        Some(State(self.state_word(position)?.load(Acquire)))
+    }
+
+    /// Step 1 of a put or get: write down what is about to be claimed.
+    #[doc(hidden)]
+    #[inline]
+    pub fn announce(&self, actor: &mut Actor, what: Announcement) {
+        self.actors.announce(actor, what);
+    }
+
+    /// Step 2 of a put: one winner per position. `Err` is what is there instead.
+    #[doc(hidden)]
+    #[inline]
+    pub fn claim_put(&self, position: u64) -> Result<(), u64> {
+        // ORDERING mpmc-claim (SeqCst): release, so that whoever sees the claim sees
+        // the announcement before it (`recover`, mpmc-claim, acquire). SeqCst, because
+        // `Event::notify` after the commit looks for sleepers without a fence of its
+        // own: a sleeper that announced itself before that look was heard; one that
+        // did so after it re-reads this word and sees the claim.
+        // Relaxed on failure: the value is looked at afresh.
+        let next = self.positions.next(position);
+        self.enqueue_pos.compare_exchange(position, next, SeqCst, Relaxed).map(drop)
+    }
+
+    /// Step 3 of a put: the message, in a slot that is ours alone.
+    #[doc(hidden)]
+    #[inline]
+    pub fn write(&self, position: u64, message: &[u8]) {
+        let offset = self.offset(position);
+        // Relaxed throughout: `publish` releases it. Lengths were checked against the
+        // payload size, below 2^16, and the slot exists: its state was read.
+        #[allow(clippy::cast_possible_truncation, reason = "checked before the claim")]
+        let meta = Meta::inline(message.len() as u32);
+        if let Some(word) = self.slots.word(offset + at::slot::META) {
+            word.store(meta.0, Relaxed);
+        }
+        let _ = self.slots.copy_in(offset + at::slot::PAYLOAD, message);
+    }
+
+    /// Step 4 of a put: COMMIT.
+    #[doc(hidden)]
+    #[inline]
+    pub fn publish(&self, position: u64) {
+        if let Some(word) = self.state_word(position) {
+            // ORDERING mpmc-commit (release): the message written above becomes
+            // visible to the getter that acquires FULL.
+            word.store(State::of(Phase::Full, self.positions.lap(position)).0, Release);
+        }
+    }
+
+    /// Step 2 of a get: one winner per position. `Err` is what is there instead.
+    #[doc(hidden)]
+    #[inline]
+    pub fn claim_get(&self, position: u64) -> Result<(), u64> {
+        // ORDERING mpmc-claim (SeqCst): as in `claim_put`.
+        let next = self.positions.next(position);
+        self.dequeue_pos.compare_exchange(position, next, SeqCst, Relaxed).map(drop)
+    }
+
+    /// Step 3 of a get: copies the message, or as much as fits, and says how long it
+    /// is; `None` if its length is impossible.
+    #[doc(hidden)]
+    #[inline]
+    pub fn read(&self, position: u64, buffer: &mut [u8]) -> Option<usize> {
+        let offset = self.offset(position);
+        // Relaxed: `state` acquired it. Read once: the copy is checked and used.
+        let meta = Meta(self.slots.word(offset + at::slot::META)?.load(Relaxed));
+        let len = usize::try_from(meta.len()).ok()?;
+        if len > self.payload || meta.kind() != Meta::INLINE {
+            return None;
+        }
+        let fits = len.min(buffer.len());
+        self.slots.copy_out(offset + at::slot::PAYLOAD, &mut buffer[..fits]).ok()?;
+        Some(len)
+    }
+
+    /// Step 4 of a get: COMMIT. The slot is free for the put of the next lap.
+    #[doc(hidden)]
+    #[inline]
+    pub fn release(&self, position: u64) {
+        if let Some(word) = self.state_word(position) {
+            // ORDERING mpmc-commit (release): the copy above is complete before the
+            // putter that acquires EMPTY overwrites the slot.
+            word.store(State::of(Phase::Empty, self.positions.next_lap(position)).0, Release);
+        }
+    }
+
+    /// Counts one more getter that died with the message. The slot is ours alone.
+    pub(super) fn count_attempt(&self, position: u64) {
+        if let Some(word) = self.slots.word(self.offset(position) + at::slot::META) {
+            // Relaxed: released with the slot.
+            word.store(Meta(word.load(Relaxed)).tried_again().0, Relaxed);
+        }
+    }
+
+    // ---- What can be seen -----------------------------------------------------
+
+    /// Both positions at one moment, `enqueue_pos` with its flags. `None` if they keep
+    /// moving.
+    fn snapshot(&self) -> Option<(u64, u64)> {
+        const LOOKS: usize = 64;
+        let mut tail = self.enqueue_pos.load(SeqCst);
+        for _ in 0..LOOKS {
+            let head = self.dequeue_pos.load(SeqCst);
+            let again = self.enqueue_pos.load(SeqCst);
+            if again == tail {
+                return Some((tail, head));
+            }
+            tail = again;
+        }
+        None
+    }
+
+    /// How many messages are in the ring: committed or redeliverable, and not taken.
+    ///
+    /// Exact for operations that are completed; one that runs meanwhile counts or does
+    /// not. May be wrong as soon as it returns.
+    pub fn len(&self) -> u64 {
+        const LOOKS: usize = 8;
+        let mut len = 0;
+        for _ in 0..LOOKS {
+            // Acquire: a mark comes with what it marks.
+            let marked = self.marks.load(Acquire);
+            let (tail, head) = self
+                .snapshot()
+                .unwrap_or_else(|| (self.enqueue_pos.load(SeqCst), self.dequeue_pos.load(SeqCst)));
+            let tail = tail & POSITION_MASK;
+            // Out of range only while both move, or in corrupted memory.
+            len = self.positions.distance(tail, head).unwrap_or(0);
+            if marked & (marks::REDELIVER | marks::TOMBS) == 0 {
+                return len;
+            }
+            len = self.count_marked(marked, len);
+            let still = self.enqueue_pos.load(SeqCst) & POSITION_MASK == tail
+                && self.dequeue_pos.load(SeqCst) == head;
+            if still && self.marks.load(Acquire) == marked {
+                break;
+            }
+        }
+        len
+    }
+
+    /// Corrects the distance `len` by tombs and redeliverable messages. Takes down
+    /// the TOMBS mark if there is none left.
+    #[cold]
+    fn count_marked(&self, marked: u64, len: u64) -> u64 {
+        let (mut tombs, mut waiting) = (0, 0);
+        for index in 0..self.capacity() {
+            match self.state(index).and_then(State::phase) {
+                Some(Phase::Tomb) => tombs += 1,
+                Some(Phase::Redeliver) => waiting += 1,
+                _ => {}
+            }
+        }
+        if tombs == 0 && marked & marks::TOMBS != 0 {
+            // SeqCst, as every change of the marks. Failure: marked again meanwhile.
+            let _ = self.marks.compare_exchange(marked, marked & !marks::TOMBS, SeqCst, Relaxed);
+        }
+        (len.saturating_sub(tombs) + waiting).min(self.capacity())
+    }
+
+    /// Whether there is no message.  May be wrong as soon as it returns.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether [`try_put`](Self::try_put) would find no room now.
+    pub fn is_full(&self) -> bool {
+        let Some((tail, head)) = self.snapshot() else { return false };
+        if tail & SHUTDOWN != 0 {
+            return false;
+        }
+        let Some(state) = self.state(tail) else { return false };
+        if state == State::of(Phase::Empty, self.positions.lap(tail)) {
+            return false;
+        }
+        // A put retires a tomb at the head of a full ring and takes its place.
+        let tomb = State::of(Phase::Tomb, self.positions.lap(head));
+        !(self.positions.index(head) == self.positions.index(tail) && state == tomb)
+    }
+
+    /// Whether a get might find something: cheap enough to spin on. No ordering.
+    #[inline]
+    pub fn may_have_message(&self) -> bool {
+        // Relaxed: a hint. The get looks again.
+        let marked = self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0;
+        let head = self.dequeue_pos.load(Relaxed);
+        let lap = self.positions.lap(head);
+        let ready = |word: &AtomicU64| {
+            let state = State(word.load(Relaxed));
+            state == State::of(Phase::Full, lap) || state == State::of(Phase::Tomb, lap)
+        };
+        marked || self.state_word(head).is_none_or(ready)
+    }
+
+    /// Whether a put might find room: cheap enough to spin on. No ordering.
+    #[inline]
+    pub fn may_have_room(&self) -> bool {
+        // Relaxed: a hint. The put looks again.
+        let tail = self.enqueue_pos.load(Relaxed);
+        let free = State::of(Phase::Empty, self.positions.lap(tail)).0;
+        self.state_word(tail).is_none_or(|word| word.load(Relaxed) == free)
+    }
+}
