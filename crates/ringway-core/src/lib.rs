@@ -9,6 +9,7 @@ pub mod memory;
 pub mod peer;
 pub mod process;
 pub mod segment;
+pub mod spsc;
 pub mod sync;
 pub mod wait;
 
