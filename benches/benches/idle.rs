@@ -8,13 +8,20 @@
 
 use ringway_benches::idle::{self, Idle};
 use ringway_benches::subject::{Duplex, roles};
-use ringway_benches::subjects::{FutexWords, OsPipe, UnixSocket};
+use ringway_benches::subjects::ringway::{Adaptive, Block};
+use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, UnixSocket};
 use ringway_benches::{machine, partner};
 use std::process::ExitCode;
 use std::time::Duration;
 
 fn main() -> ExitCode {
-    let roles = [roles::<OsPipe>(), roles::<UnixSocket>(), roles::<FutexWords>()];
+    let roles = [
+        roles::<Ringway<Adaptive>>(),
+        roles::<Ringway<Block>>(),
+        roles::<OsPipe>(),
+        roles::<UnixSocket>(),
+        roles::<FutexWords>(),
+    ];
     if let Some(code) = partner::play_if_asked(roles.as_flattened()) {
         return code;
     }
@@ -32,6 +39,8 @@ fn main() -> ExitCode {
     }
     println!("a receiver that waits while nothing comes");
     let time = Duration::from_secs(seconds);
+    row::<Ringway<Adaptive>>(time);
+    row::<Ringway<Block>>(time);
     row::<OsPipe>(time);
     row::<UnixSocket>(time);
     row::<FutexWords>(time);

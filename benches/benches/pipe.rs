@@ -19,7 +19,8 @@ use ringway_benches::oneway::OneWay;
 use ringway_benches::round_trip::{self, RoundTrip};
 use ringway_benches::session::{self, Session, measure};
 use ringway_benches::subject::{Duplex, roles};
-use ringway_benches::subjects::{FutexWords, OsPipe, TwoLines, UnixSocket, WideOsPipe};
+use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
+use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
 use ringway_benches::{Fallible, machine, partner, payload};
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -32,6 +33,9 @@ const LONG: usize = 1 << 16;
 
 fn main() -> ExitCode {
     let roles = [
+        roles::<Ringway<Adaptive>>(),
+        roles::<Ringway<Spin>>(),
+        roles::<Ringway<Block>>(),
         roles::<OsPipe>(),
         roles::<WideOsPipe>(),
         roles::<UnixSocket>(),
@@ -64,6 +68,7 @@ fn one_way(criterion: &mut Criterion, ledger: &mut Ledger) {
         measure(&mut group, ledger, &id, bytes, || OneWay::<S>::start(bytes));
     }
     for (bytes, size) in SIZES {
+        row::<Ringway<Adaptive>>(criterion, ledger, bytes, size);
         row::<OsPipe>(criterion, ledger, bytes, size);
         row::<UnixSocket>(criterion, ledger, bytes, size);
         if bytes >= LONG {
@@ -80,9 +85,12 @@ fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
     }
     // Two processes that spin on one processor measure the scheduler's time slice.
     if machine::places().is_some() {
+        row::<Ringway<Spin>>(criterion, ledger);
         row::<TwoLines>(criterion, ledger);
     }
+    row::<Ringway<Block>>(criterion, ledger);
     row::<FutexWords>(criterion, ledger);
+    row::<Ringway<Adaptive>>(criterion, ledger);
     row::<OsPipe>(criterion, ledger);
     row::<UnixSocket>(criterion, ledger);
 }

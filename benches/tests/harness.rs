@@ -8,7 +8,8 @@ use ringway_benches::partner::{self, Partner};
 use ringway_benches::round_trip::RoundTrip;
 use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
-use ringway_benches::subjects::{FutexWords, OsPipe, TwoLines, UnixSocket, WideOsPipe};
+use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
+use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
 use ringway_benches::{Fallible, idle, machine, watchdog};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -23,6 +24,9 @@ const SOON: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let roles = [
+        roles::<Ringway<Adaptive>>(),
+        roles::<Ringway<Spin>>(),
+        roles::<Ringway<Block>>(),
         roles::<OsPipe>(),
         roles::<WideOsPipe>(),
         roles::<UnixSocket>(),
@@ -71,13 +75,18 @@ fn every_subject_carries_messages() {
         }
         session.finish().unwrap();
     }
+    one_way::<Ringway<Adaptive>>();
+    one_way::<Ringway<Block>>();
     one_way::<OsPipe>();
     one_way::<WideOsPipe>();
     one_way::<UnixSocket>();
+    there_and_back::<Ringway<Adaptive>>();
+    there_and_back::<Ringway<Block>>();
     there_and_back::<OsPipe>();
     there_and_back::<UnixSocket>();
     there_and_back::<FutexWords>();
     if machine::places().is_some() {
+        there_and_back::<Ringway<Spin>>();
         there_and_back::<TwoLines>();
     }
 }
@@ -143,6 +152,10 @@ fn wrong_messages_have_no_speed() {
 fn a_sleeping_receiver_is_told_from_a_spinning_one() {
     let idle = idle::observe::<FutexWords>(Duration::from_millis(300)).unwrap();
     assert_eq!((idle.blocked_thread, idle.asleep_in.as_str()), (0, "futex"));
+    assert_eq!(
+        idle::observe::<Ringway<Adaptive>>(Duration::from_millis(300)).unwrap().blocked_thread,
+        0
+    );
     assert_eq!(idle::observe::<OsPipe>(Duration::from_millis(300)).unwrap().blocked_thread, 0);
     // It never sleeps, so there is nothing to observe.
     if machine::places().is_some() {

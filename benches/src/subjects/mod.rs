@@ -3,11 +3,13 @@
 mod futex_words;
 mod lines;
 mod os_pipe;
+pub mod ringway;
 mod two_lines;
 mod unix_socket;
 
 pub use futex_words::FutexWords;
 pub use os_pipe::{OsPipe, WideOsPipe};
+pub use ringway::Ringway;
 pub use two_lines::TwoLines;
 pub use unix_socket::UnixSocket;
 
