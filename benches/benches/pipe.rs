@@ -15,6 +15,7 @@
 
 use criterion::{Criterion, SamplingMode};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
+use ringway_benches::message::Message;
 use ringway_benches::oneway::OneWay;
 use ringway_benches::round_trip::{self, RoundTrip};
 use ringway_benches::session::{self, Session, measure};
@@ -110,8 +111,8 @@ const UNCACHED: usize = 64 << 20;
 
 /// Stamp, copy, check: what one message costs when nothing carries it.
 struct Copies {
-    from: Vec<u8>,
-    to: Vec<u8>,
+    from: Message,
+    to: Message,
     bytes: usize,
     seq: u64,
 }

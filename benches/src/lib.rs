@@ -3,9 +3,9 @@
 //! Every measurement runs between two real processes. The benchmark program starts
 //! itself again as the *partner* ([`partner`]), hands it one end of the subject
 //! ([`subject::Duplex`]) over a control socket ([`control`]) and pins itself and the
-//! partner to two processors ([`machine`]). Messages are stamped by the sender and
-//! checked by the receiver ([`payload`]), so a subject that loses, reorders or tears
-//! messages fails instead of looking fast. A subject that hangs is ended by
+//! partner to two processors ([`machine`]). Messages ([`message`]) are stamped by the
+//! sender and checked by the receiver ([`payload`]), so a subject that loses, reorders
+//! or tears messages fails instead of looking fast. A subject that hangs is ended by
 //! [`watchdog`], loudly.
 //!
 //! The workloads are [`oneway`] and [`round_trip`]; each is a [`session::Session`],
@@ -16,6 +16,7 @@ pub mod control;
 pub mod idle;
 pub mod ledger;
 pub mod machine;
+pub mod message;
 pub mod oneway;
 pub mod partner;
 pub mod payload;

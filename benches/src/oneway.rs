@@ -6,6 +6,7 @@
 
 use crate::Fallible;
 use crate::control::{Control, Parcel};
+use crate::message::Message;
 use crate::partner::{Partner, Role};
 use crate::payload;
 use crate::session::Session;
@@ -20,7 +21,7 @@ pub struct OneWay<S> {
     // Before the partner: the subject closes first, then the partner is ended.
     end: S,
     partner: Partner,
-    message: Vec<u8>,
+    message: Message,
     seq: u64,
 }
 
@@ -66,7 +67,7 @@ pub const fn role<S: Duplex>() -> Role {
 
 fn receive<S: Duplex>(control: &Control, parcel: Parcel, size: usize) -> Fallible {
     let mut end = S::attach(parcel)?;
-    let mut message = vec![0; size];
+    let mut message = Message::zeroed(size);
     let mut seq = 0;
     while let Some(count) = control.recv()? {
         control.send(seq)?;

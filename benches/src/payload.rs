@@ -6,6 +6,7 @@
 //! part of every message, at a cost that is small against one copy of it.
 
 use crate::Fallible;
+use crate::message::Message;
 
 /// Distance of the words that change with every message, in bytes: four to a page.
 const STRIDE: usize = 1024;
@@ -17,9 +18,11 @@ const WORD: usize = 8;
 /// # Panics
 ///
 /// When `len` is not a multiple of 8, or 0: stamped words must not overlap.
-pub fn blank(len: usize) -> Vec<u8> {
+pub fn blank(len: usize) -> Message {
     assert!(len >= WORD && len.is_multiple_of(WORD), "a message consists of words of 8 bytes");
-    (0..len).map(pattern).collect()
+    let mut message = Message::zeroed(len);
+    message.iter_mut().enumerate().for_each(|(at, byte)| *byte = pattern(at));
+    message
 }
 
 /// Makes `message` number `seq`.
@@ -53,7 +56,7 @@ pub fn check(message: &[u8], seq: u64) -> Fallible {
 pub fn check_whole(message: &[u8], seq: u64) -> Fallible {
     let mut expected = blank(message.len());
     stamp(&mut expected, seq);
-    match message.iter().zip(&expected).position(|(got, want)| got != want) {
+    match message.iter().zip(expected.iter()).position(|(got, want)| got != want) {
         None => Ok(()),
         Some(at) => Err(format!("message {seq} is wrong at byte {at}").into()),
     }
