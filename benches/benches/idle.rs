@@ -10,7 +10,7 @@ use ringway_benches::idle::{self, Idle};
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block};
 use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, UnixSocket};
-use ringway_benches::{machine, partner};
+use ringway_benches::{machine, partner, session};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,9 +31,7 @@ fn main() -> ExitCode {
     if has("--list") || filter.is_some_and(|filter| !"idle".contains(filter.as_str())) {
         return ExitCode::SUCCESS;
     }
-    // Cargo passes `--bench` to measure; without it, as in `cargo test`, this is only
-    // tried out.
-    let seconds = if has("--bench") && !has("--quick") { 10 } else { 1 };
+    let seconds = if session::measures() && !has("--quick") { 10 } else { 1 };
     if let Err(error) = machine::pin_own() {
         eprintln!("not pinned: {error}");
     }

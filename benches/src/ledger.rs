@@ -3,7 +3,9 @@
 //! The figures come from the very calls that criterion times, so the summary can
 //! never mix in another run's. Each is the median time per item over all batches,
 //! weighted by their length: a warm-up batch of one message weighs nothing, and a
-//! moment in which another program had the processor moves nothing.
+//! moment in which another program had the processor moves nothing. Beside it stands
+//! the spread, the middle half of the batches as a part of the median: more than a
+//! few percent means that the machine was not quiet.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -57,7 +59,7 @@ impl Ledger {
 
     /// Nanoseconds per item; `None` for a row that did not run.
     pub fn per_item(&self, id: &str) -> Option<f64> {
-        self.rows.iter().find(|row| row.id == id)?.per_item()
+        self.rows.iter().find(|row| row.id == id)?.quantile(0.5)
     }
 
     /// The tables, or nothing when nothing was measured.
@@ -68,9 +70,14 @@ impl Ledger {
         }
         let _ = writeln!(out, "\nthis run (median per item, weighted by batch)");
         for row in &self.rows {
-            let Some(ns) = row.per_item() else { continue };
-            let gigabytes = row.bytes as f64 / ns;
-            let _ = writeln!(out, "  {:<40} {ns:>12.1} ns {gigabytes:>9.3} GB/s", row.id);
+            let quantiles = (row.quantile(0.25), row.quantile(0.5), row.quantile(0.75));
+            let (Some(low), Some(ns), Some(high)) = quantiles else { continue };
+            let (gigabytes, spread) = (row.bytes as f64 / ns, 100.0 * (high - low) / ns);
+            let id = &row.id;
+            let _ = writeln!(
+                out,
+                "  {id:<40} {ns:>12.1} ns {gigabytes:>9.3} GB/s  spread {spread:>3.0} %",
+            );
         }
         let _ = writeln!(out, "\nagainst the bars");
         for bar in bars {
@@ -101,7 +108,8 @@ impl Ledger {
 }
 
 impl Row {
-    fn per_item(&self) -> Option<f64> {
+    /// Nanoseconds per item that this part of the items took at most.
+    fn quantile(&self, part: f64) -> Option<f64> {
         let mut batches: Vec<(f64, u64)> = self
             .batches
             .iter()
@@ -113,7 +121,7 @@ impl Row {
         let mut below = 0;
         batches.iter().find_map(|&(ns, items)| {
             below += items;
-            (2 * below >= all).then_some(ns)
+            (below as f64 >= part * all as f64).then_some(ns)
         })
     }
 }
@@ -137,6 +145,14 @@ mod tests {
         assert_eq!(ledger().per_item("fast"), Some(11.0));
         assert_eq!(ledger().per_item("slow"), Some(110.0));
         assert_eq!(ledger().per_item("absent"), None);
+    }
+
+    #[test]
+    fn the_spread_tells_a_disturbed_row() {
+        let summary = ledger().summary(&[]);
+        let row = |id| summary.lines().find(|line| line.contains(id)).unwrap();
+        assert!(row("fast").ends_with("spread 8091 %"), "{summary}");
+        assert!(row("slow").ends_with("spread   0 %"), "{summary}");
     }
 
     #[test]

@@ -66,3 +66,9 @@ pub fn criterion() -> Criterion {
         .nresamples(10_000)
         .configure_from_args()
 }
+
+/// Whether this run measures. Cargo passes `--bench` for that; without it, as in
+/// `cargo test --benches`, everything is only tried out and its times mean nothing.
+pub fn measures() -> bool {
+    std::env::args().any(|word| word == "--bench")
+}
