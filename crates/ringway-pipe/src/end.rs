@@ -140,20 +140,25 @@ impl End {
     /// [`OpenError::Closed`], [`OpenError::EndInUse`], [`OpenError::Engine`].
     pub(crate) fn take(self: &Arc<Self>) -> Result<(), OpenError> {
         let inherited = {
-            let held = self.held();
+            let mut held = self.held();
             if self.state() & CLOSED != 0 {
                 return Err(OpenError::Closed);
             }
             if held.taken == generation() {
                 return Ok(());
             }
-            held.born != generation()
+            let inherited = held.born != generation();
+            self.take_held(&mut held)?;
+            inherited
         };
+        // Only now: a use that was refused says nothing about the other end.
         if inherited {
             self.drop_inherited_sibling();
         }
-        let mut held = self.held();
-        let held = &mut *held;
+        Ok(())
+    }
+
+    fn take_held(self: &Arc<Self>, held: &mut Held) -> Result<(), OpenError> {
         let lock = held.segment.locked()?;
         let taken =
             lock.try_lock(self.side as u64).map_err(|e| Error::os("lock", &self.label, e))?;
