@@ -31,6 +31,8 @@ pub struct Producer {
     read_cache: u64,
     /// Bytes of the message that is being streamed that are yet to come; 0 if none is.
     rest: u64,
+    /// Whether a piece of that message was written. It left [`RESERVE`] free.
+    begun: bool,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time.
@@ -51,8 +53,14 @@ impl Producer {
         // orders the two. Acquire for a former writer in this process.
         let pos = ring.write_pos.load(Acquire);
         let capacity = ring.capacity();
-        let mut producer =
-            Self { ring, capacity, pos, read_cache: pos.wrapping_sub(capacity), rest: 0 };
+        let mut producer = Self {
+            ring,
+            capacity,
+            pos,
+            read_cache: pos.wrapping_sub(capacity),
+            rest: 0,
+            begun: false,
+        };
         if !pos.is_multiple_of(8) {
             return Err(Corrupted("write_pos is not a multiple of 8"));
         }
@@ -101,6 +109,7 @@ impl Producer {
     pub fn begin(&mut self, total: u64) {
         debug_assert!(self.rest == 0 && total > 0);
         self.rest = total;
+        self.begun = false;
     }
 
     /// Writes as much of `rest`, the part of the streamed message that was not written
@@ -132,6 +141,7 @@ impl Producer {
             (false, true) => Piece::Last,
         };
         self.write(piece, &rest[..len]);
+        self.begun = true;
         self.rest -= len as u64;
         Ok(len)
     }
@@ -154,13 +164,15 @@ impl Producer {
         self.rest > 0
     }
 
-    /// Gives the streamed message up: its receiver drops what it has of it.
+    /// Gives the streamed message up: its receiver drops what it has of it. One of which
+    /// nothing was written leaves no trace.
     pub fn abort(&mut self) {
-        if self.rest > 0 {
-            self.rest = 0;
-            // RESERVE keeps this much room free.
+        if self.rest > 0 && self.begun {
+            // The piece before it left RESERVE free. Without one the room may have gone
+            // to an earlier abort.
             self.write(Piece::Abort, &[]);
         }
+        self.rest = 0;
     }
 
     /// The longest piece of a streamed message. An eighth of the ring lets both sides
