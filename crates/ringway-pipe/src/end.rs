@@ -274,36 +274,31 @@ impl End {
         }
     }
 
-    /// Duplicates of the segment and the token for another process. Ours is closed: the
-    /// duplicates hold the end from now on.
+    /// Duplicates of the segment and the token for another process. They hold the end
+    /// as ours do; once they are on their way, the caller closes ours.
     ///
     /// # Errors
     ///
     /// [`OpenError::Closed`], [`OpenError::NamedEnd`], [`OpenError::Engine`].
-    pub(crate) fn hand_over(&self) -> Result<[OwnedFd; 2], OpenError> {
+    pub(crate) fn duplicate(&self) -> Result<[OwnedFd; 2], OpenError> {
         if self.shape.reach == Reach::Named {
             return Err(OpenError::NamedEnd);
         }
-        let fds = {
-            let held = self.held();
-            if self.state() & CLOSED != 0 {
-                return Err(OpenError::Closed);
-            }
-            let share = |fd| {
-                ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e))
-            };
-            let segment = match &held.segment {
-                SegmentFd::Plain(fd) => share(fd.as_fd())?,
-                SegmentFd::Lock(lock) => share(lock.as_fd())?,
-                SegmentFd::Gone => return Err(OpenError::Closed),
-            };
-            let token = held.token.as_ref().ok_or_else(gone)?;
-            let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
-                .map_err(|e| Error::os("share the token of", &self.label, e))?;
-            [segment, token]
+        let held = self.held();
+        if self.state() & CLOSED != 0 {
+            return Err(OpenError::Closed);
+        }
+        let share =
+            |fd| ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e));
+        let segment = match &held.segment {
+            SegmentFd::Plain(fd) => share(fd.as_fd())?,
+            SegmentFd::Lock(lock) => share(lock.as_fd())?,
+            SegmentFd::Gone => return Err(OpenError::Closed),
         };
-        self.close();
-        Ok(fds)
+        let token = held.token.as_ref().ok_or_else(gone)?;
+        let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
+            .map_err(|e| Error::os("share the token of", &self.label, e))?;
+        Ok([segment, token])
     }
 
     /// For named ends: the moment this process is the end's only opener.

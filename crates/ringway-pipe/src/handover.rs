@@ -33,9 +33,12 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
     if mid_message {
         return Err(OpenError::MidMessage);
     }
-    let [segment, token] = end.hand_over()?;
+    let [segment, token] = end.duplicate()?;
     let place =
         |fd| give(fd).map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)));
+    let (segment, token) = (place(segment)?, place(token)?);
+    // Not before the descriptors are in a parcel: without one the end stays here.
+    end.close();
     Ok(Parcel {
         side: end.side as u8,
         policy: match policy {
@@ -43,8 +46,8 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
             WaitPolicy::Block => 2,
             _ => 0,
         },
-        segment: place(segment)?,
-        token: place(token)?,
+        segment,
+        token,
     })
 }
 
