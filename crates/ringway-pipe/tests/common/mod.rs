@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod child;
+pub(crate) mod post;
 pub(crate) mod scene;
 pub(crate) mod tasks;
 
