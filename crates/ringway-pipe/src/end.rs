@@ -163,20 +163,25 @@ impl End {
     /// [`OpenError::Closed`], [`OpenError::EndInUse`], [`OpenError::Engine`].
     pub(crate) fn take(self: &Arc<Self>) -> Result<(), OpenError> {
         let inherited = {
-            let held = self.held();
+            let mut held = self.held();
             if self.state() & CLOSED != 0 {
                 return Err(OpenError::Closed);
             }
             if held.taken == generation() {
                 return Ok(());
             }
-            held.born != generation()
+            let inherited = held.born != generation();
+            self.take_held(&mut held)?;
+            inherited
         };
+        // Only now: a use that was refused says nothing about the other end.
         if inherited {
             self.drop_inherited_sibling();
         }
-        let mut held = self.held();
-        let held = &mut *held;
+        Ok(())
+    }
+
+    fn take_held(self: &Arc<Self>, held: &mut Held) -> Result<(), OpenError> {
         let lock = held.segment.locked()?;
         let taken =
             lock.try_lock(self.side as u64).map_err(|e| Error::os("lock", &self.label, e))?;
@@ -299,36 +304,31 @@ impl End {
         }
     }
 
-    /// Duplicates of the segment and the token for another process. Ours is closed: the
-    /// duplicates hold the end from now on.
+    /// Duplicates of the segment and the token for another process. They hold the end
+    /// as ours do; once they are on their way, the caller closes ours.
     ///
     /// # Errors
     ///
     /// [`OpenError::Closed`], [`OpenError::NamedEnd`], [`OpenError::Engine`].
-    pub(crate) fn hand_over(&self) -> Result<[OwnedFd; 2], OpenError> {
+    pub(crate) fn duplicate(&self) -> Result<[OwnedFd; 2], OpenError> {
         if self.shape.reach == Reach::Named {
             return Err(OpenError::NamedEnd);
         }
-        let fds = {
-            let held = self.held();
-            if self.state() & CLOSED != 0 {
-                return Err(OpenError::Closed);
-            }
-            let share = |fd| {
-                ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e))
-            };
-            let segment = match &held.segment {
-                SegmentFd::Plain(fd) => share(fd.as_fd())?,
-                SegmentFd::Lock(lock) => share(lock.as_fd())?,
-                SegmentFd::Gone => return Err(OpenError::Closed),
-            };
-            let token = held.token.as_ref().ok_or_else(gone)?;
-            let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
-                .map_err(|e| Error::os("share the token of", &self.label, e))?;
-            [segment, token]
+        let held = self.held();
+        if self.state() & CLOSED != 0 {
+            return Err(OpenError::Closed);
+        }
+        let share =
+            |fd| ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e));
+        let segment = match &held.segment {
+            SegmentFd::Plain(fd) => share(fd.as_fd())?,
+            SegmentFd::Lock(lock) => share(lock.as_fd())?,
+            SegmentFd::Gone => return Err(OpenError::Closed),
         };
-        self.close();
-        Ok(fds)
+        let token = held.token.as_ref().ok_or_else(gone)?;
+        let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
+            .map_err(|e| Error::os("share the token of", &self.label, e))?;
+        Ok([segment, token])
     }
 
     /// For named ends: the moment this process is the end's only opener.

@@ -13,7 +13,7 @@ use crate::send::SendHalf;
 use crate::{Connection, Receiver, Sender};
 use ringway_codec::{Codec, signature_of};
 use ringway_core::Error;
-use ringway_core::handover::{check, explain, give, take};
+use ringway_core::handover::{explain, give, take};
 use ringway_core::segment::Segment;
 use ringway_core::wait::WaitPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -33,10 +33,12 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
     if mid_message {
         return Err(OpenError::MidMessage);
     }
-    check().map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)))?;
-    let [segment, token] = end.hand_over()?;
+    let [segment, token] = end.duplicate()?;
     let place =
         |fd| give(fd).map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)));
+    let (segment, token) = (place(segment)?, place(token)?);
+    // Not before the descriptors are in a parcel: without one the end stays here.
+    end.close();
     Ok(Parcel {
         side: end.side as u8,
         policy: match policy {
@@ -44,8 +46,8 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
             WaitPolicy::Block => 2,
             _ => 0,
         },
-        segment: place(segment)?,
-        token: place(token)?,
+        segment,
+        token,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::end::{CLOSED, End};
 use crate::error::{OpenError, RecvError};
-use crate::until::Until;
+use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
 use ringway_core::process::generation;
 use ringway_core::spsc::{Consumer, Corrupted, Head, Piece};
@@ -151,7 +151,11 @@ impl RecvHalf {
         until: Until,
     ) -> Result<Option<Vec<u8>>, RecvError> {
         let mut bytes = self.resume();
+        let mut pieces = 0;
         loop {
+            if late(&mut pieces, until) {
+                return Err(self.keep(RecvError::Timeout, bytes, total));
+            }
             let start = bytes.len();
             let head = match self.piece(total, start, until) {
                 Ok(Some(head)) => head,
@@ -180,7 +184,11 @@ impl RecvHalf {
         let before = self.resume();
         let mut got = before.len();
         dst[..got].copy_from_slice(&before);
+        let mut pieces = 0;
         loop {
+            if late(&mut pieces, until) {
+                return Err(self.keep(RecvError::Timeout, dst[..got].to_vec(), total));
+            }
             let head = match self.piece(total, got, until) {
                 Ok(Some(head)) => head,
                 Ok(None) => return Ok(false),
@@ -344,6 +352,15 @@ impl RecvHalf {
     fn corrupted(&self, what: Corrupted) -> RecvError {
         Error::corrupted(&self.end.label, what.0).into()
     }
+}
+
+/// Whether a call that has taken in `pieces` so far is out of time. While pieces are
+/// there nothing else looks at the clock. Never before the first piece: a message that
+/// is there beats a deadline that has passed.
+fn late(pieces: &mut u32, until: Until) -> bool {
+    let due = *pieces > 0 && pieces.is_multiple_of(PIECES_PER_LOOK);
+    *pieces = pieces.wrapping_add(1);
+    due && until.passed()
 }
 
 impl From<OpenError> for RecvError {

@@ -2,7 +2,7 @@
 
 use crate::end::{CLOSED, End, PEER_GONE};
 use crate::error::{OpenError, SendError};
-use crate::until::Until;
+use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
 use ringway_core::process::generation;
 use ringway_core::spsc::{Corrupted, Producer, PushError};
@@ -120,19 +120,38 @@ fn stream(
     message: &[u8],
     until: Until,
 ) -> Result<(), SendError> {
+    producer.begin(message.len() as u64);
+    let passed = pieces(end, producer, departures, spinner, message, until);
+    if passed.is_err() {
+        producer.abort();
+        producer.ring().readable.notify();
+    }
+    passed
+}
+
+fn pieces(
+    end: &Arc<End>,
+    producer: &mut Producer,
+    departures: &mut u32,
+    spinner: &mut Spinner,
+    message: &[u8],
+    until: Until,
+) -> Result<(), SendError> {
     let total = message.len() as u64;
-    producer.begin(total);
-    let mut sent = 0;
+    let (mut sent, mut pieces) = (0, 0_u32);
     while sent < message.len() {
         let pushed =
             producer.push_part(&message[sent..], total).map_err(|what| corrupted(end, what))?;
-        if pushed > 0 {
-            sent += pushed;
-            producer.ring().readable.notify();
-        } else if let Err(error) = wait(end, producer, departures, spinner, message.len(), until) {
-            producer.abort();
-            producer.ring().readable.notify();
-            return Err(error);
+        if pushed == 0 {
+            wait(end, producer, departures, spinner, message.len(), until)?;
+            continue;
+        }
+        sent += pushed;
+        producer.ring().readable.notify();
+        pieces = pieces.wrapping_add(1);
+        // While there is room nothing else looks at the clock.
+        if pieces.is_multiple_of(PIECES_PER_LOOK) && sent < message.len() && until.passed() {
+            return Err(SendError::Timeout);
         }
     }
     Ok(())
