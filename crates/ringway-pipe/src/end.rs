@@ -22,7 +22,7 @@ use ringway_core::peer::{Watch, Watched, watch};
 use ringway_core::process::global::no_fork;
 use ringway_core::process::{LockFile, generation};
 use ringway_core::spsc::Direction;
-use ringway_core::sync::{AtomicU32, Ordering};
+use ringway_core::sync::{AtomicU32, Ordering, fence};
 use ringway_core::wait::barrier;
 use ringway_core::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -188,8 +188,13 @@ impl End {
         if !taken {
             return Err(OpenError::EndInUse { pid: self.owner() });
         }
-        // From now on this process wakes the peer's sleepers; see `barrier`.
-        barrier::registered();
+        // From now on this process wakes the peer's sleepers.
+        // ORDERING pipe-registered (SeqCst): the word is in place before this process looks
+        // at a sleeper bit for the first time. A sleeper that still read the answer of a
+        // former user (pipe-registered, in `peer_is_registered`) had set its bit before that
+        // and is seen.
+        self.record.registered.store(u32::from(barrier::registered()), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         // Relaxed: a hint for messages.
         self.record
             .owner_pid
@@ -223,6 +228,12 @@ impl End {
             0 => None,
             pid => Some(pid),
         }
+    }
+
+    /// Whether the sleeper's barrier reaches the process that uses the other end.
+    pub(crate) fn peer_is_registered(&self) -> bool {
+        // ORDERING pipe-registered (SeqCst): stays behind the sleeper's announcement.
+        self.peer_record.registered.load(Ordering::SeqCst) == 1
     }
 
     /// Closes this process's hold. Idempotent; wakes whoever waits, here and there.

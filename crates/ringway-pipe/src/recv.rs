@@ -19,6 +19,8 @@ pub(crate) struct RecvHalf {
     departures: u32,
     spinner: Spinner,
     partial: Partial,
+    /// Bytes of a streamed message released since the sender was last notified.
+    owed: u64,
 }
 
 /// What has come of a streamed message.
@@ -46,7 +48,15 @@ const TRUSTED: u64 = 1 << 20;
 impl RecvHalf {
     pub(crate) fn new(end: Arc<End>, policy: WaitPolicy) -> Self {
         let spinner = Spinner::new(policy);
-        Self { end, consumer: None, taken: 0, departures: 0, spinner, partial: Partial::None }
+        Self {
+            end,
+            consumer: None,
+            taken: 0,
+            departures: 0,
+            spinner,
+            partial: Partial::None,
+            owed: 0,
+        }
     }
 
     pub(crate) fn policy(&self) -> WaitPolicy {
@@ -128,11 +138,27 @@ impl RecvHalf {
         }
     }
 
-    /// Copies a message in one chunk to `dst`, which has its length, and releases it.
+    /// Copies the chunk at the head to `dst`, which has its length, and releases it.
+    ///
+    /// A sender that streams and sleeps is woken when half the ring is free, not for each
+    /// piece: this side goes on to take pieces, and notifies before it waits or returns.
     pub(crate) fn take(&mut self, head: Head, dst: &mut [u8]) {
-        if let Some(consumer) = &mut self.consumer {
-            consumer.take(head, dst);
-            consumer.ring().writable.notify();
+        let Some(consumer) = &mut self.consumer else { return };
+        consumer.take(head, dst);
+        self.owed += head.len as u64;
+        let more = matches!(head.piece, Piece::First { .. } | Piece::Middle);
+        if !more || self.owed >= consumer.ring().capacity() / 2 {
+            self.settle();
+        }
+    }
+
+    /// Notifies the sender of what was released.
+    fn settle(&mut self) {
+        if self.owed > 0 {
+            self.owed = 0;
+            if let Some(ring) = &self.end.incoming {
+                ring.writable.notify();
+            }
         }
     }
 
@@ -210,8 +236,10 @@ impl RecvHalf {
         }
     }
 
-    /// Keeps what has come for the next call, if `error` means that more may come.
+    /// Ends the call for now. Keeps what has come for the next one, if `error` means that
+    /// more may come.
     fn keep(&mut self, error: RecvError, bytes: Vec<u8>, total: u64) -> RecvError {
+        self.settle();
         if matches!(error, RecvError::Timeout | RecvError::Empty) && !bytes.is_empty() {
             self.partial = Partial::Got { bytes, total };
         }
@@ -316,9 +344,10 @@ impl RecvHalf {
 
     #[cold]
     fn idle_wait(&mut self, until: Until) -> Result<(), RecvError> {
+        self.settle();
         let Self { end, consumer, departures, spinner, partial, .. } = self;
         let Some(consumer) = consumer else { return Err(RecvError::Closed) };
-        let ring = consumer.ring().clone();
+        let Some(ring) = &end.incoming else { return Err(RecvError::Closed) };
         let mut look = || {
             if end.state() & CLOSED != 0 {
                 return Err(RecvError::Closed);
@@ -343,7 +372,7 @@ impl RecvHalf {
         let Until::Deadline(deadline) = until else {
             return if look()? { Ok(()) } else { Err(RecvError::Empty) };
         };
-        match park(&ring.readable, spinner, deadline, look)? {
+        match park(&ring.readable, spinner, deadline, || end.peer_is_registered(), look)? {
             Parked::Ready => Ok(()),
             Parked::TimedOut => Err(RecvError::Timeout),
         }

@@ -138,16 +138,26 @@ fn pieces(
     until: Until,
 ) -> Result<(), SendError> {
     let total = message.len() as u64;
-    let (mut sent, mut pieces) = (0, 0_u32);
+    // A receiver that sleeps is woken for the first piece and then for each half of a ring,
+    // not for each piece: this side goes on to write pieces, and notifies before it waits.
+    let worth_waking = usize::try_from(producer.ring().capacity() / 2).unwrap_or(usize::MAX);
+    let (mut sent, mut told, mut pieces) = (0, 0, 0_u32);
     while sent < message.len() {
         let pushed =
             producer.push_part(&message[sent..], total).map_err(|what| corrupted(end, what))?;
         if pushed == 0 {
+            if told < sent {
+                told = sent;
+                producer.ring().readable.notify();
+            }
             wait(end, producer, departures, spinner, message.len(), until)?;
             continue;
         }
         sent += pushed;
-        producer.ring().readable.notify();
+        if told == 0 || sent - told >= worth_waking || sent == message.len() {
+            told = sent;
+            producer.ring().readable.notify();
+        }
         pieces = pieces.wrapping_add(1);
         // While there is room nothing else looks at the clock.
         if pieces.is_multiple_of(PIECES_PER_LOOK) && sent < message.len() && until.passed() {
@@ -166,7 +176,7 @@ fn wait(
     len: usize,
     until: Until,
 ) -> Result<(), SendError> {
-    let ring = producer.ring().clone();
+    let Some(ring) = &end.outgoing else { return Err(SendError::Closed) };
     let mut look = || {
         if end.state() & CLOSED != 0 {
             return Err(SendError::Closed);
@@ -179,7 +189,7 @@ fn wait(
     let Until::Deadline(deadline) = until else {
         return if look()? { Ok(()) } else { Err(SendError::Full) };
     };
-    match park(&ring.writable, spinner, deadline, look)? {
+    match park(&ring.writable, spinner, deadline, || end.peer_is_registered(), look)? {
         Parked::Ready => Ok(()),
         Parked::TimedOut => Err(SendError::Timeout),
     }
