@@ -7,7 +7,7 @@ use crate::recv::RecvHalf;
 use crate::send::SendHalf;
 use crate::{Connection, Receiver, Sender};
 use ringway_codec::{Codec, signature_of, signature_of_tag};
-use ringway_core::segment::{NewSegment, Place, Segment};
+use ringway_core::segment::{Kind, NewSegment, Place, Segment};
 use ringway_core::spsc::LARGEST_CAPACITY;
 use ringway_core::wait::WaitPolicy;
 use ringway_core::{Error, Result};
@@ -168,13 +168,16 @@ impl Expected {
         } else {
             self.signature
         };
-        header.expect(label, ringway_core::segment::Kind::Pipe, signature)?;
+        // The kind before the shape, which only pipes have; the types last: a pipe of the
+        // other direction has another signature too, and that would be a poor answer.
+        header.expect(label, Kind::Pipe, header.signature)?;
         let shape = Shape::read(header, label)?;
         if shape.duplex != self.duplex {
             let name = |duplex| if duplex { "goes both ways" } else { "goes one way" };
             let (is, wanted) = (name(shape.duplex), name(self.duplex));
             return Err(OpenError::WrongDirection { is, wanted });
         }
+        header.expect(label, Kind::Pipe, signature)?;
         if shape.reach != self.reach {
             return Err(Error::corrupted(label, "how its ends are reached").into());
         }
