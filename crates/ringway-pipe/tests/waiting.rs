@@ -48,6 +48,7 @@ fn poll_does_not_see_what_was_withdrawn() {
     assert!(receiver.poll(Duration::ZERO).unwrap(), "the beginning is there");
     assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
     child.join();
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
     assert!(!receiver.poll(SHORT).unwrap());
     sender.send(&vec![1]).unwrap();
     assert!(receiver.poll(Duration::ZERO).unwrap());
