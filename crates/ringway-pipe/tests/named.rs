@@ -284,7 +284,7 @@ fn a_killed_opener_is_the_end_for_the_creator() {
 #[test]
 fn an_end_closed_in_order_is_known_at_once() {
     let scene = Scene::begin();
-    for round in 0..50 {
+    for round in 0..300 {
         let name = scene.name(&format!("pipe{round}"));
         let mut receiver = receiver(&name).unwrap();
         let sender: Sender<u32> = new().open_sender(&name).unwrap();
