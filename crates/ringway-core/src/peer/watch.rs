@@ -144,8 +144,12 @@ fn run(epoll: &OwnedFd, kick: &OwnedFd) {
             Some(watcher) => watcher.due(&tags),
             None => Vec::new(),
         };
-        // The lock is free while the targets look at their peers.
-        let gone = |watched: &Weak<dyn Watched>| watched.upgrade().is_none_or(|w| w.check_peer());
+        // The state's lock is free while the targets look at their peers. Fork waits for
+        // each look: it must not copy a target's lock in our hands.
+        let gone = |watched: &Weak<dyn Watched>| {
+            let _looking = global::looking();
+            watched.upgrade().is_none_or(|w| w.check_peer())
+        };
         let ended: Vec<u64> =
             due.iter().filter(|(_, watched)| gone(watched)).map(|(id, _)| *id).collect();
         if let Some(watcher) = &mut global::lock().watcher {

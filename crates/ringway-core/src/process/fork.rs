@@ -25,8 +25,11 @@ pub fn generation() -> u64 {
     GENERATION.load(Relaxed)
 }
 
-/// The state's lock, kept while fork copies the process.
-struct Held(UnsafeCell<Option<MutexGuard<'static, Global>>>);
+/// The watcher's and the state's lock.
+type Guards = (MutexGuard<'static, ()>, MutexGuard<'static, Global>);
+
+/// Both locks, kept while fork copies the process.
+struct Held(UnsafeCell<Option<Guards>>);
 
 // SAFETY: touched only by the handlers below. The one that fills it holds the state's
 // lock from then on, and only the same thread (in parent or child) empties it; a
@@ -46,10 +49,11 @@ pub(crate) fn install_handlers() {
 }
 
 extern "C" fn before() {
-    let guard = global::lock();
-    // SAFETY: see `Sync for Held`: the lock just taken makes this thread the only one.
+    let looking = global::looking();
+    let guards = (looking, global::lock());
+    // SAFETY: see `Sync for Held`: the state's lock just taken makes this thread the only one.
     let held = unsafe { &mut *HELD.0.get() };
-    *held = Some(guard);
+    *held = Some(guards);
 }
 
 extern "C" fn parent() {
@@ -63,7 +67,8 @@ extern "C" fn child() {
     GENERATION.fetch_add(1, Relaxed);
     // SAFETY: see `Sync for Held`: this thread held the lock when it was copied.
     let held = unsafe { &mut *HELD.0.get() };
-    if let Some(guard) = held.take() {
-        guard.after_fork();
+    if let Some((_, global)) = &*held {
+        global.after_fork();
     }
+    drop(held.take());
 }

@@ -32,6 +32,15 @@ pub fn lock() -> MutexGuard<'static, Global> {
     GLOBAL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+static LOOKING: Mutex<()> = Mutex::new(());
+
+/// Held by the watcher thread while it looks at one target, whose locks it then may
+/// hold, and by a thread that forks: a child must not inherit a lock that only its
+/// parent's watcher would open. Taken before [`lock`], never after it.
+pub(crate) fn looking() -> MutexGuard<'static, ()> {
+    LOOKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Global {
     /// Runs in a forked child, while it has one thread. Makes system calls only:
     /// another thread of the parent may have held the allocator's lock.
