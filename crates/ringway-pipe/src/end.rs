@@ -26,6 +26,7 @@ use ringway_core::sync::{AtomicU32, Ordering, fence};
 use ringway_core::wait::barrier;
 use ringway_core::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
+use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -49,6 +50,46 @@ pub(crate) struct End {
     held: Mutex<Held>,
     /// The other end, if this process made both.
     sibling: OnceLock<Weak<End>>,
+    /// How many [`Hold`]s there are.
+    holds: AtomicU32,
+}
+
+/// A handle's hold of an end. The end closes with the last one, in the thread that drops
+/// it. The watcher's references do not count: were it busy looking at this end's peer
+/// while the user drops the end, the end would close a little later, in the watcher.
+pub(crate) struct Hold(Arc<End>);
+
+impl Hold {
+    fn new(end: End) -> Self {
+        // Relaxed: the end is new, nobody else has it.
+        end.holds.store(1, Ordering::Relaxed);
+        Self(Arc::new(end))
+    }
+}
+
+impl Deref for Hold {
+    type Target = Arc<End>;
+    #[inline]
+    fn deref(&self) -> &Arc<End> {
+        &self.0
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        // Relaxed: `self` keeps the count above 0.
+        self.0.holds.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // AcqRel: what other threads did with the end comes before its close.
+        if self.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.close();
+        }
+    }
 }
 
 /// What the kernel knows this end by.
@@ -114,8 +155,8 @@ impl End {
         segment: OwnedFd,
         token: Option<OwnedFd>,
         label: &str,
-    ) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+    ) -> Result<Hold> {
+        Ok(Hold::new(Self {
             incoming: shape.ring_to(memory, side, label)?,
             outgoing: shape.ring_to(memory, side.other(), label)?,
             record: EndRecord::new(memory, side, label)?,
@@ -132,6 +173,7 @@ impl End {
                 taken: 0,
             }),
             sibling: OnceLock::new(),
+            holds: AtomicU32::new(0),
         }))
     }
 
@@ -369,11 +411,5 @@ impl Watched for End {
             }
         }
         gone
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.close();
     }
 }

@@ -5,7 +5,7 @@
 //! way, hold it for the receiver, so the pipe never ends too early.
 
 use crate::builder::{Expected, connection, duplex_signature};
-use crate::end::End;
+use crate::end::{End, Hold};
 use crate::error::OpenError;
 use crate::layout::{Reach, Side};
 use crate::recv::RecvHalf;
@@ -17,7 +17,6 @@ use ringway_core::handover::{explain, give, take};
 use ringway_core::segment::Segment;
 use ringway_core::wait::WaitPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use std::sync::Arc;
 
 /// What goes as bytes.
 #[derive(Serialize, Deserialize)]
@@ -51,7 +50,7 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
     })
 }
 
-fn unpack(parcel: &Parcel, expected: &Expected) -> Result<(Arc<End>, WaitPolicy), OpenError> {
+fn unpack(parcel: &Parcel, expected: &Expected) -> Result<(Hold, WaitPolicy), OpenError> {
     let place = |place| {
         let other = |e| Error::os("receive", "a pipe end", std::io::Error::other(e));
         take(place).map_err(other)

@@ -1,17 +1,16 @@
 //! The receiving half of an end: bytes out, waiting, putting streamed messages together.
 
-use crate::end::{CLOSED, End};
+use crate::end::{CLOSED, Hold};
 use crate::error::{OpenError, RecvError};
 use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
 use ringway_core::process::generation;
 use ringway_core::spsc::{Consumer, Corrupted, Head, Piece};
 use ringway_core::wait::{Event, Parked, Spinner, Ticket, WaitPolicy, park};
-use std::sync::Arc;
 
 /// Receives whole byte messages.
 pub(crate) struct RecvHalf {
-    pub(crate) end: Arc<End>,
+    pub(crate) end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
     consumer: Option<Consumer>,
     taken: u64,
@@ -46,7 +45,7 @@ pub(crate) enum Next {
 const TRUSTED: u64 = 1 << 20;
 
 impl RecvHalf {
-    pub(crate) fn new(end: Arc<End>, policy: WaitPolicy) -> Self {
+    pub(crate) fn new(end: Hold, policy: WaitPolicy) -> Self {
         let spinner = Spinner::new(policy);
         Self {
             end,

@@ -1,17 +1,16 @@
 //! The sending half of an end: bytes in, waiting, streaming.
 
-use crate::end::{CLOSED, End, PEER_GONE};
+use crate::end::{CLOSED, End, Hold, PEER_GONE};
 use crate::error::{OpenError, SendError};
 use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
 use ringway_core::process::generation;
 use ringway_core::spsc::{Corrupted, Producer, PushError};
 use ringway_core::wait::{Parked, Spinner, WaitPolicy, park};
-use std::sync::Arc;
 
 /// Sends whole byte messages.
 pub(crate) struct SendHalf {
-    end: Arc<End>,
+    end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
     producer: Option<Producer>,
     taken: u64,
@@ -21,11 +20,11 @@ pub(crate) struct SendHalf {
 }
 
 impl SendHalf {
-    pub(crate) fn new(end: Arc<End>, policy: WaitPolicy) -> Self {
+    pub(crate) fn new(end: Hold, policy: WaitPolicy) -> Self {
         Self { end, producer: None, taken: 0, departures: 0, spinner: Spinner::new(policy) }
     }
 
-    pub(crate) fn end(&self) -> &Arc<End> {
+    pub(crate) fn end(&self) -> &Hold {
         &self.end
     }
 
@@ -87,7 +86,7 @@ impl SendHalf {
 
 /// Takes the end, or takes it anew after a fork.
 fn enter<'a>(
-    end: &Arc<End>,
+    end: &Hold,
     producer: &'a mut Option<Producer>,
     taken: &mut u64,
     departures: &mut u32,
@@ -113,7 +112,7 @@ fn enter<'a>(
 
 /// Passes a long message through the ring piece by piece.
 fn stream(
-    end: &Arc<End>,
+    end: &Hold,
     producer: &mut Producer,
     departures: &mut u32,
     spinner: &mut Spinner,
@@ -130,7 +129,7 @@ fn stream(
 }
 
 fn pieces(
-    end: &Arc<End>,
+    end: &Hold,
     producer: &mut Producer,
     departures: &mut u32,
     spinner: &mut Spinner,
@@ -169,7 +168,7 @@ fn pieces(
 
 /// Waits until there is room for `len` bytes, or for a piece of what is streamed.
 fn wait(
-    end: &Arc<End>,
+    end: &Hold,
     producer: &mut Producer,
     departures: &mut u32,
     spinner: &mut Spinner,

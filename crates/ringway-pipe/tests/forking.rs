@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Gate, SHORT, Scene, fork, report, timed};
-use ringway_pipe::{Builder, Pod, RecvError, SendError, simplex};
+use ringway_pipe::{Builder, Pod, Receiver, RecvError, SendError, simplex};
 use std::time::Duration;
 
 /// The parent makes both ends, one child reads, one writes five messages, the parent
@@ -191,4 +191,20 @@ fn a_successor_takes_over_from_a_killed_receiver_without_loss_or_double() {
     assert!(first == next || first == next + 1, "took over at {first}, logged before {next}");
     assert!(receiver.iter().map(Result::unwrap).eq(first + 1..200_000));
     writer.join();
+}
+
+#[test]
+fn a_fork_in_the_middle_of_the_watchers_look_leaves_the_child_able_to_close() {
+    let scene = Scene::begin();
+    // Each new named end makes the watcher look at all of them.
+    let mut ends = Vec::new();
+    for i in 0..200 {
+        let end: Receiver<u32> =
+            Builder::new().create_receiver(&scene.name(&format!("end{i}"))).unwrap();
+        ends.push(end);
+        if i >= 100 {
+            std::thread::sleep(Duration::from_micros(i * 7 % 150));
+            fork(|| ends.iter().for_each(Receiver::close)).join();
+        }
+    }
 }

@@ -142,3 +142,16 @@ pub(crate) fn handle_signals() {
     // SAFETY: `action` is valid, without SA_RESTART; the handler touches nothing.
     unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
 }
+
+/// From now on this process gets a SIGUSR1 every millisecond. For a child.
+pub(crate) fn tick_every_millisecond() {
+    // SAFETY: plain system call.
+    let pid = unsafe { libc::getpid() };
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(1));
+            // SAFETY: a signal to ourselves, which `handle_signals` expects.
+            unsafe { libc::kill(pid, libc::SIGUSR1) };
+        }
+    });
+}

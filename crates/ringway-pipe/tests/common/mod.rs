@@ -1,5 +1,5 @@
 //! What the tests share: real child processes, deadlines, names that do not stay.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 pub(crate) mod child;
 pub(crate) mod post;
