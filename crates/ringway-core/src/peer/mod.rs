@@ -3,4 +3,4 @@
 mod watch;
 
 pub(crate) use watch::Watcher;
-pub use watch::{Watch, Watched, watch};
+pub use watch::{Watch, Watched, spawn_quiet, watch};
