@@ -88,3 +88,49 @@ fn send(
     pipe.send_bytes(&[])?;
     Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::count::Tally;
+    use crate::demo::scratch::Scratch;
+    use crate::demo::worker::{Report, serve};
+    use ringway::pipe::{Builder, Connection};
+    use std::path::PathBuf;
+
+    fn own(path: PathBuf) -> Own {
+        let fingerprint = Steady::open(&path, None).unwrap().fingerprint();
+        Own { path, fingerprint, tally: Tally::default() }
+    }
+
+    #[test]
+    fn a_file_that_changed_or_vanished_is_left_out() {
+        let scratch = Scratch::new("feed");
+        let names = ["changed", "empty", "vanished", "whole"];
+        let files: Vec<_> = names.iter().map(|name| own(scratch.file(name, b""))).collect();
+        scratch.file("changed", b"now there is something");
+        std::fs::remove_file(&files[2].path).unwrap();
+        let whole = own(scratch.file("whole", &b"two words\n".repeat(100_000)));
+        let files = files.into_iter().take(3).chain([whole]).collect();
+
+        let pipe = Builder::new().duplex::<Order, Report, _>();
+        let (mine, theirs): (Connection<Order, Report>, _) = pipe.unwrap();
+        let (orders, mut reports) = mine.split();
+        let work = Work::new(files);
+        let reports: Vec<Report> = std::thread::scope(|scope| {
+            let worker = scope.spawn(|| serve(theirs));
+            let feeder = scope.spawn(|| feed(orders, &work));
+            let got = reports.iter().collect::<Result<_, _>>().unwrap();
+            feeder.join().unwrap().unwrap();
+            worker.join().unwrap().unwrap();
+            got
+        });
+
+        let tallies: Vec<_> =
+            reports.iter().map(|r| (r.file, r.tally.lines, r.tally.words)).collect();
+        assert_eq!(tallies, [(1, 0, 0), (3, 100_000, 200_000)]);
+        assert_eq!(work.sent(), 1_000_000);
+        let skipped = work.take_skipped();
+        assert!(matches!(skipped[..], [(0, Skip::Changed), (2, Skip::Io(_))]), "{skipped:?}");
+    }
+}

@@ -13,6 +13,8 @@ mod files;
 mod pipes;
 mod place;
 mod progress;
+#[cfg(test)]
+mod scratch;
 mod seed;
 mod steady;
 mod walk;
@@ -34,9 +36,10 @@ use std::path::PathBuf;
 /// a checksum, and send the results back. This process does the same work alone and
 /// compares, file by file and in total.
 ///
-/// A line ends with a newline byte, as `wc -l` counts. A word is a longest run of bytes
-/// other than space, tab, newline, vertical tab, form feed and carriage return. The
-/// checksum is CRC-32 as in gzip. Contents need not be text.
+/// A line ends with a newline byte, as for `wc -l`. A word is a longest run of bytes
+/// other than space, tab, newline, vertical tab, form feed and carriage return: for
+/// ASCII text what `wc -w` counts, and defined for all other contents too. The checksum
+/// is CRC-32 as in gzip.
 ///
 /// Files that cannot be read, that change meanwhile or that vanish are named and left
 /// out on both sides. Symbolic links are not followed. Memory use does not depend on the

@@ -105,6 +105,12 @@ impl Steady {
         Ok(self.fingerprint)
     }
 
+    /// What it was when it was opened.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     fn now(&self) -> Result<Fingerprint, Skip> {
         Ok(Fingerprint::of(&self.file.metadata()?))
     }
@@ -116,5 +122,71 @@ impl Steady {
             Ok(_) => Skip::Changed,
             Err(skip) => skip,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::scratch::Scratch;
+    use std::fs;
+
+    fn read_all(file: &mut Steady) -> Result<Vec<u8>, Skip> {
+        let (mut all, mut buffer) = (Vec::new(), [0; 4]);
+        loop {
+            match file.read(&mut buffer)? {
+                [] => return Ok(all),
+                piece => all.extend_from_slice(piece),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_at_rest_is_read_twice_alike() {
+        let scratch = Scratch::new("steady-rest");
+        for contents in ["", "123", "12345678", "a longer one"] {
+            let path = scratch.file("file", contents.as_bytes());
+            let mut first = Steady::open(&path, None).unwrap();
+            assert_eq!(read_all(&mut first).unwrap(), contents.as_bytes());
+            let fingerprint = first.finish().unwrap();
+            let mut second = Steady::open(&path, Some(fingerprint)).unwrap();
+            assert_eq!(read_all(&mut second).unwrap(), contents.as_bytes());
+            assert_eq!(second.finish().unwrap(), fingerprint);
+        }
+    }
+
+    #[test]
+    fn a_change_is_noticed_whenever_it_comes() {
+        let scratch = Scratch::new("steady-change");
+        let path = scratch.file("file", b"12345678");
+        let mut file = Steady::open(&path, None).unwrap();
+        read_all(&mut file).unwrap();
+        let before = file.finish().unwrap();
+
+        scratch.file("file", b"123456789 and more");
+        assert!(matches!(Steady::open(&path, Some(before)), Err(Skip::Changed)));
+
+        let mut file = Steady::open(&path, None).unwrap();
+        file.read(&mut [0; 4]).unwrap();
+        scratch.file("file", b"1");
+        let _ = read_all(&mut file);
+        assert!(matches!(file.finish(), Err(Skip::Changed)));
+
+        let mut file = Steady::open(&path, None).unwrap();
+        scratch.file("file", b"it grew a lot");
+        assert!(matches!(read_all(&mut file), Err(Skip::Changed)));
+
+        fs::remove_file(&path).unwrap();
+        let gone = Steady::open(&path, None).unwrap_err();
+        assert!(matches!(&gone, Skip::Io(e) if e.kind() == io::ErrorKind::NotFound), "{gone}");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_file_is_left_out() {
+        let scratch = Scratch::new("steady-pipe");
+        assert!(matches!(Steady::open(scratch.path(), None), Err(Skip::Changed)));
+        // It says that it is empty, and is not.
+        let mut made_up = Steady::open("/proc/self/status".as_ref(), None).unwrap();
+        assert!(matches!(made_up.read(&mut [0; 64]), Err(Skip::NoFile)));
     }
 }

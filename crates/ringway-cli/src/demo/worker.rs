@@ -16,7 +16,7 @@ use std::io;
 use std::process::ExitCode;
 
 /// Longest piece of a file, in bytes.
-pub(super) const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 
 /// What the worker is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,8 +35,9 @@ pub(super) struct Report {
     pub(super) tally: Tally,
 }
 
+/// Why a worker stopped early.
 #[derive(Debug, thiserror::Error)]
-enum WorkerError {
+pub(super) enum WorkerError {
     #[error("cannot catch signals: {0}")]
     Signals(#[from] io::Error),
     #[error(transparent)]
@@ -47,7 +48,8 @@ enum WorkerError {
 
 /// What the worker process runs.
 pub(super) fn work(pipe: Connection<Report, Order>) -> ExitCode {
-    match serve(pipe) {
+    let served = leave_interrupts_to_parent().map_err(WorkerError::from).and_then(|()| serve(pipe));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A parent that went away gave up itself; nobody wants to hear of it.
@@ -67,8 +69,8 @@ fn is_alone(error: &WorkerError) -> bool {
     )
 }
 
-fn serve(mut pipe: Connection<Report, Order>) -> Result<(), WorkerError> {
-    leave_interrupts_to_parent()?;
+/// Counts until there are no more orders.
+pub(super) fn serve(mut pipe: Connection<Report, Order>) -> Result<(), WorkerError> {
     let mut piece = vec![0; PIECE];
     while let Order::Count(file) = pipe.recv()? {
         let mut counter = Counter::default();
