@@ -34,15 +34,14 @@ pub(super) fn run(root: &Path, workers: usize, signals: &mut Signals) -> Result<
     say(&format!("\nAll files under {}, through pipes to {workers} processes:\n", root.display()))?;
     let found = walk(root, signals)?;
     let mut skipped = found.skipped;
-    if found.files.is_empty() {
-        name_skipped(&skipped);
-        let root = root.display();
-        return Err(Failure::Usage(format!("there is no regular file to read in {root}")));
-    }
-
     let start = Instant::now();
     let files = alone(found.files, found.bytes, &mut skipped, signals)?;
     let alone = start.elapsed();
+    if files.is_empty() {
+        name_skipped(&skipped);
+        let root = root.display();
+        return Err(Failure::Usage(format!("there is no regular file that can be read in {root}")));
+    }
 
     let start = Instant::now();
     let work = Arc::new(Work::new(files));
