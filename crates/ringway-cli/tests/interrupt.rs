@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Running, Scratch, children, lives, pid, ringway, until};
-use rustix::process::{Signal, kill_process, kill_process_group};
+use common::{Running, Scratch, children, pid, ringway, until};
+use rustix::process::{Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -21,6 +21,8 @@ fn start(directory: &Path) -> (Running, Vec<u32>) {
         let file = File::create(directory.join(n.to_string())).unwrap();
         file.set_len(BYTES / WORKERS as u64).unwrap();
     }
+    // Those it leaves behind become our children.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let mut command = ringway();
     command.args(["demo", "--workers", &WORKERS.to_string(), "--files"]).arg(directory);
     let running = Running::start(&mut command);
@@ -49,16 +51,26 @@ fn assert_no_named_memory(processes: impl IntoIterator<Item = u32>) {
     }
 }
 
+/// In the table of processes, if only as a dead one that its parent has not asked for.
+fn exists(id: u32) -> bool {
+    Path::new(&format!("/proc/{id}")).exists()
+}
+
+/// Whether a process left to us has ended; takes its status.
+fn reap(id: u32) -> bool {
+    waitpid(Some(pid(id)), WaitOptions::NOHANG).unwrap().is_some()
+}
+
 fn assert_ends_by(send: impl FnOnce(&Running), signal: i32) {
     let scratch = Scratch::new(&format!("signal-{signal}-{:?}", std::thread::current().id()));
     let (running, workers) = start(scratch.path());
     assert_no_named_memory(workers.iter().copied().chain([running.id()]));
-    // One that is stopped does not end by itself because its parent has.
-    kill_process(pid(workers[0]), Signal::STOP).unwrap();
     send(&running);
     let outcome = running.finish();
-    let left: Vec<_> = workers.into_iter().filter(|worker| lives(*worker)).collect();
-    assert!(left.is_empty(), "{left:?} live on");
+    // Had they not ended before it, and had it not asked for their status, they would
+    // be our children now, dead or alive.
+    let left: Vec<_> = workers.into_iter().filter(|worker| exists(*worker)).collect();
+    assert!(left.is_empty(), "it did not wait for {left:?}");
     assert_eq!(outcome.status.signal(), Some(signal), "{outcome:?}");
     let said: Vec<&str> = outcome.stderr.lines().filter(|line| !line.contains(" of ")).collect();
     assert_eq!(said, ["ringway: interrupted"], "{outcome:?}");
@@ -85,8 +97,10 @@ fn the_workers_of_a_killed_demo_end_too() {
     let scratch = Scratch::new("killed");
     let (running, workers) = start(scratch.path());
     running.signal(Signal::KILL);
-    until(|| !workers.iter().any(|worker| lives(*worker)));
     let outcome = running.finish();
+    for worker in workers {
+        until(|| reap(worker));
+    }
     assert_eq!(outcome.status.signal(), Some(9), "{outcome:?}");
     let said: Vec<&str> = outcome.stderr.lines().filter(|line| !line.contains(" of ")).collect();
     assert!(said.is_empty(), "{outcome:?}");
@@ -102,5 +116,5 @@ fn a_killed_worker_fails_the_demo() {
     let said = format!("worker process {} ended early", workers[1]);
     assert!(outcome.stderr.contains(&said), "{outcome:?}");
     assert!(!outcome.stdout.contains("demo: ok"), "{outcome:?}");
-    assert!(!workers.iter().any(|worker| lives(*worker)));
+    assert!(!workers.into_iter().any(exists));
 }

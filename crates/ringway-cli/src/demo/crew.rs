@@ -86,7 +86,7 @@ impl Member {
         let pipe = Builder::new().capacity(RING).duplex::<Order, Report, _>();
         let (mine, theirs) = pipe.map_err(|e| failed("cannot make a pipe", &e))?;
         let spawn = Spawn::new(work).name("ringway-worker");
-        let child = spawn.kill_on_drop(true).die_with_parent(true).spawn(theirs);
+        let child = spawn.kill_on_drop(true).spawn(theirs);
         let child = child.map_err(|e| failed("cannot start a worker", &e))?;
         let (orders, reports) = mine.split();
         let files = Arc::clone(files);

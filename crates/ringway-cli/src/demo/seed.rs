@@ -37,9 +37,9 @@ pub(super) fn fun2(mut conn: Connection<String>) -> Result<(), SendError> {
 pub(super) fn run(signals: &mut Signals) -> Result<(), Failure> {
     let failed = |e: &dyn std::fmt::Display| Failure::Failed(e.to_string());
     let (conn1, conn2) = pipe::duplex::<String>().map_err(|e| failed(&e))?;
-    let p1 = Spawn::new(fun1).name("ringway-fun1").kill_on_drop(true).die_with_parent(true);
+    let p1 = Spawn::new(fun1).name("ringway-fun1").kill_on_drop(true);
     let p1 = p1.spawn(conn1).map_err(|e| failed(&e))?;
-    let p2 = Spawn::new(fun2).name("ringway-fun2").kill_on_drop(true).die_with_parent(true);
+    let p2 = Spawn::new(fun2).name("ringway-fun2").kill_on_drop(true);
     let p2 = p2.spawn(conn2).map_err(|e| failed(&e))?;
 
     let ended = [("fun1", p1.join()), ("fun2", p2.join())];

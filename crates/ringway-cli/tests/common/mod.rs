@@ -123,13 +123,6 @@ pub(crate) fn children(parent: u32, name: &str) -> Vec<u32> {
     processes.collect()
 }
 
-/// Whether the process runs. A dead one that waits for its parent to take notice does
-/// not.
-pub(crate) fn lives(id: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"));
-    stat.is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with(['Z', 'X']))
-}
-
 /// A directory, removed when dropped.
 pub(crate) struct Scratch(PathBuf);
 
