@@ -1,9 +1,9 @@
 //! How a command ends that does not end well.
 
+use signal_hook::consts::{SIGINT, SIGPIPE};
 use std::io;
-use std::process::ExitCode;
-
-const SIGPIPE: i32 = 13;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     /// It was done and is wrong, or could not be done. Exit status 1.
     #[error("{0}")]
     Failed(String),
-    /// A signal asked the program to end; it has cleaned up.
+    /// A signal asked the program, or a child of it, to end; it has cleaned up.
     #[error("interrupted")]
     Signal(i32),
     /// The standard output failed.
@@ -43,5 +43,17 @@ impl Failure {
         }
         eprintln!("ringway: {self}");
         ExitCode::from(if matches!(self, Self::Usage(_)) { 2 } else { 1 })
+    }
+}
+
+/// An error if a child process did not end well.
+///
+/// A child may die of what concerns the whole program: of Ctrl-C, before it could leave
+/// that to its parent, or because nobody reads its output any more.
+pub(crate) fn check_end(who: &str, status: ExitStatus) -> Result<(), Failure> {
+    match status.signal() {
+        _ if status.success() => Ok(()),
+        Some(signal @ (SIGINT | SIGPIPE)) => Err(Failure::Signal(signal)),
+        _ => Err(Failure::Failed(format!("{who} ended early: {status}"))),
     }
 }

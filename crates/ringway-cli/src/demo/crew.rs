@@ -2,12 +2,10 @@
 
 use super::feed::{Work, feed};
 use super::worker::{Order, Report, work};
-use crate::failure::Failure;
+use crate::failure::{Failure, check_end};
 use ringway::pipe::{Builder, Receiver, RecvError, SendError};
 use ringway::{Child, Spawn, Waitable};
 use std::fmt::Display;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -99,21 +97,12 @@ impl Member {
     fn join(self) -> Result<(), Failure> {
         let id = self.child.id();
         let status = self.child.join().map_err(|e| failed("cannot wait for a worker", &e))?;
-        check(id, status)?;
+        check_end(&format!("worker process {id}"), status)?;
         match self.feeder.join() {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(failed("cannot send to a worker", &e)),
             Err(_) => Err(Failure::Failed("a feeder panicked".into())),
         }
-    }
-}
-
-/// A worker that died of Ctrl-C died before it could leave that to its parent.
-fn check(id: u32, status: ExitStatus) -> Result<(), Failure> {
-    match status.signal() {
-        _ if status.success() => Ok(()),
-        Some(signal) if signal == signal_hook::consts::SIGINT => Err(Failure::Signal(signal)),
-        _ => Err(Failure::Failed(format!("worker process {id} ended early: {status}"))),
     }
 }
 

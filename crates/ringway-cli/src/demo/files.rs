@@ -125,10 +125,10 @@ fn summarise(
 ) -> Result<(), Failure> {
     let Total { files, bytes, lines, words, crcs } = total;
     let speed = |time: Duration| {
-        #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+        #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
         let gigabytes = *bytes as f64 / 1e9;
         format!(
-            "{:.2} GB/s ({:.2} s)",
+            "{:.3} GB/s ({:.2} s)",
             gigabytes / time.as_secs_f64().max(1e-9),
             time.as_secs_f64()
         )

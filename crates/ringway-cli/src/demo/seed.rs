@@ -2,7 +2,7 @@
 //! five messages and closed its end; the parent joins both.
 
 use super::say;
-use crate::failure::Failure;
+use crate::failure::{Failure, check_end};
 use crate::signals::Signals;
 use ringway::Spawn;
 use ringway::pipe::{self, Connection, SendError};
@@ -15,8 +15,8 @@ pub(super) fn fun1(mut conn: Connection<String>) -> ExitCode {
             Ok(message) => (format!("{message}\n"), false),
             Err(end) => (format!("{end}\n"), true),
         };
-        if say(&line).is_err() {
-            return ExitCode::FAILURE;
+        if let Err(failure) = say(&line) {
+            return failure.end();
         }
         if last {
             return ExitCode::SUCCESS;
@@ -45,10 +45,7 @@ pub(super) fn run(signals: &mut Signals) -> Result<(), Failure> {
     let ended = [("fun1", p1.join()), ("fun2", p2.join())];
     signals.check()?;
     for (name, status) in ended {
-        let status = status.map_err(|e| failed(&e))?;
-        if !status.success() {
-            return Err(Failure::Failed(format!("{name} did not end well: {status}")));
-        }
+        check_end(name, status.map_err(|e| failed(&e))?)?;
     }
     say("main end\n")
 }
