@@ -13,7 +13,7 @@ const NAME: &str = "ringway-worker";
 
 /// Enough for the workers to be busy for a while: counting takes 50 times longer
 /// without optimisation.
-const BYTES: u64 = if cfg!(debug_assertions) { 32 << 20 } else { 4 << 30 };
+const BYTES: u64 = if cfg!(debug_assertions) { 24 << 20 } else { 1 << 30 };
 
 /// Starts the demo on files of nothing but holes and waits until the workers work.
 fn start(directory: &Path) -> (Running, Vec<u32>) {
