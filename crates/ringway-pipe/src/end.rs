@@ -26,7 +26,6 @@ use ringway_core::sync::{AtomicU32, Ordering, fence};
 use ringway_core::wait::barrier;
 use ringway_core::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
