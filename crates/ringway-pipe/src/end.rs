@@ -147,7 +147,8 @@ fn gone() -> Error {
 }
 
 impl End {
-    pub(crate) fn new(
+    /// An end and the first hold of it.
+    pub(crate) fn hold(
         memory: &Memory,
         shape: Shape,
         side: Side,
