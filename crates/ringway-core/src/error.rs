@@ -68,7 +68,7 @@ pub enum Error {
 }
 
 /// Shorthand for results of this crate.
-pub type Result<T> = core::result::Result<T, Error>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 impl Error {
     /// An [`Error::Os`] from any of the system's error types.

@@ -10,6 +10,7 @@ pub mod mpmc;
 pub mod peer;
 pub mod process;
 pub mod segment;
+pub mod spsc;
 pub mod sync;
 pub mod wait;
 

@@ -91,7 +91,7 @@ impl Drop for LockFile {
 
 /// A fresh description of the file behind `fd`, close-on-exec. Works for files
 /// without a name too.
-pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     Ok(rustix::fs::open(fd_path(fd), flags, Mode::empty())?)
 }

@@ -10,4 +10,4 @@ mod lock;
 
 pub use fork::generation;
 pub use lock::LockFile;
-pub(crate) use lock::reopen;
+pub use lock::reopen;

@@ -60,6 +60,11 @@ impl<'a> NewSegment<'a> {
         &self.segment.memory
     }
 
+    /// The segment as it will be, for what must exist before others can open it.
+    pub fn unpublished(&self) -> &Segment {
+        &self.segment
+    }
+
     /// Marks the segment complete and seals it, or gives it its name.
     ///
     /// # Errors

@@ -19,7 +19,6 @@
 use crate::error::{Error, Result};
 use crate::memory::{Memory, OutOfBounds};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use core::result::Result as Checked;
 
 /// Changes with every change of any layout in the segment.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -94,7 +93,7 @@ pub struct Header {
 
 impl Header {
     /// Writes everything but `ready`.
-    pub(super) fn write(memory: &Memory, spec: &Spec, nonce: u64) -> Checked<Self, OutOfBounds> {
+    pub(super) fn write(memory: &Memory, spec: &Spec, nonce: u64) -> Result<Self, OutOfBounds> {
         // Relaxed throughout: `publish` releases it all.
         memory.word64(at::MAGIC)?.store(MAGIC, Relaxed);
         memory.word32(at::LAYOUT)?.store(LAYOUT_VERSION, Relaxed);
@@ -112,7 +111,7 @@ impl Header {
     }
 
     /// Marks the segment complete.
-    pub(super) fn publish(memory: &Memory) -> Checked<(), OutOfBounds> {
+    pub(super) fn publish(memory: &Memory) -> Result<(), OutOfBounds> {
         // ORDERING segment-ready (release): header and body written above become
         // visible to whoever acquires `ready` in `read` (segment-ready, acquire).
         memory.word64(at::READY)?.store(READY, Release);

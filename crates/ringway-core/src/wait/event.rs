@@ -105,6 +105,15 @@ impl Event {
         }
     }
 
+    /// Wakes every sleeper, if any may be asleep. Call it after publishing with a
+    /// SeqCst RMW something that every sleeper looks at, such as a departure.
+    pub fn notify_all(&self) {
+        // ORDERING event-announce (SeqCst): as in `notify`.
+        if self.word.load(SeqCst) & ASLEEP != 0 {
+            self.broadcast();
+        }
+    }
+
     /// Wakes every sleeper, and makes those about to sleep look again. For closing,
     /// and after any death: a killed waker or a killed woken sleeper swallows a wake.
     pub fn broadcast(&self) {

@@ -42,7 +42,7 @@ pub(super) fn wake(word: &Word32, count: u32) -> usize {
 /// Sleeps while every word is what was seen there. More words than the system takes
 /// at once (128), or a system without `futex_waitv` (before Linux 5.16, or refused
 /// by a filter), give `None`: the caller polls instead.
-pub fn sleep_any(words: &[(&Word32, u32)], until: Deadline) -> Option<Woken> {
+pub(super) fn sleep_any(words: &[(&Word32, u32)], until: Deadline) -> Option<Woken> {
     if words.is_empty() || words.len() > WAITV_MAX {
         return None;
     }

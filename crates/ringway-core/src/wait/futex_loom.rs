@@ -43,6 +43,6 @@ pub(super) fn wake(word: &Word32, count: u32) -> usize {
 }
 
 /// Not modelled.
-pub fn sleep_any(_words: &[(&Word32, u32)], _until: Deadline) -> Option<Woken> {
+pub(super) fn sleep_any(_words: &[(&Word32, u32)], _until: Deadline) -> Option<Woken> {
     None
 }

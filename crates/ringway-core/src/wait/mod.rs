@@ -4,9 +4,12 @@
 //! * [`Event`]: an eventcount in the segment; says how no wake-up is lost.
 //! * [`barrier`]: lets the sleeper pay for the fence that the busy side saves.
 //! * [`WaitPolicy`] and [`Spinner`]: how long to look before sleeping.
+//! * [`wait_any`]: the first of several.
+//! * [`park`]: all of these together, for publishers that use plain stores.
 //!
 //! This module never reads payload.
 
+mod any;
 pub mod barrier;
 mod deadline;
 mod event;
@@ -15,9 +18,12 @@ mod futex;
 #[cfg(loom)]
 #[path = "futex_loom.rs"]
 mod futex;
+mod park;
 mod policy;
 
+pub use any::{Waitable, wait_any};
 pub use deadline::Deadline;
 pub use event::{Event, Ticket};
-pub use futex::{Woken, sleep_any};
+pub use futex::Woken;
+pub use park::{Parked, park};
 pub use policy::{Spinner, WaitPolicy};

@@ -1,5 +1,6 @@
 //! How long to look before sleeping.
 
+use super::Deadline;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -49,11 +50,11 @@ impl Spinner {
         self.policy
     }
 
-    /// Calls `look` until it gives something or the policy says to sleep. With
-    /// [`WaitPolicy::Spin`] it gives up after about a millisecond too, so that the
-    /// caller can check deadlines and peers; it then calls again.
+    /// Calls `look` until it gives something, the policy says to sleep, or `until` has
+    /// come. With [`WaitPolicy::Spin`] it gives up after about a millisecond too, so
+    /// that the caller can check deadlines and peers; it then calls again.
     #[inline]
-    pub fn spin<T>(&mut self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    pub fn spin<T>(&mut self, until: Deadline, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         if self.policy == WaitPolicy::Block {
             return look();
         }
@@ -64,11 +65,11 @@ impl Spinner {
             }
             crate::sync::spin_hint();
         }
-        self.spin_slow(look)
+        self.spin_slow(until, look)
     }
 
     #[cold]
-    fn spin_slow<T>(&mut self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    fn spin_slow<T>(&mut self, until: Deadline, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let limit = match self.policy {
             _ if cfg!(loom) => return None,
             WaitPolicy::Spin if alone() => {
@@ -79,6 +80,7 @@ impl Spinner {
             WaitPolicy::Spin => Duration::from_millis(1),
             WaitPolicy::Adaptive | WaitPolicy::Block => self.budget,
         };
+        let limit = until.remaining().map_or(limit, |left| limit.min(left));
         let start = Instant::now();
         let found = loop {
             let found = (0..LOOKS).find_map(|_| {

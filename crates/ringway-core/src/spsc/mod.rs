@@ -1,0 +1,39 @@
+//! The single-producer single-consumer byte ring: framed messages of any size.
+//!
+//! ```text
+//!              read_pos                     write_pos
+//!                 |                             |
+//!   ... released  | header payload header pay.. |  free ...        (mod capacity)
+//! ```
+//!
+//! Two ever-growing byte positions, each written by one side alone. The producer copies
+//! a chunk in and publishes it with one release store of `write_pos`; the consumer
+//! copies it out and releases it with one release store of `read_pos`. Nothing else is
+//! shared on the way, so there is nothing to repair: a side killed before its store has
+//! done nothing, one killed after it has done everything.
+//!
+//! Each side keeps its own position in private memory and a cached copy of the other's,
+//! re-read only when the cached one does not suffice. Shared positions are input: one
+//! outside `0..=capacity` of the private one is [`Corrupted`], never followed.
+//!
+//! A message of up to a quarter of the ring is one chunk, visible whole or not at all.
+//! A longer one is streamed in several, so that both sides copy at the same time and
+//! the ring stays in cache.
+//!
+//! The cached positions are after the well-known FastForward and rtrb; the framing is
+//! our own.
+
+mod chunk;
+mod consumer;
+mod layout;
+mod producer;
+
+pub use chunk::{Head, Piece};
+pub use consumer::Consumer;
+pub use layout::{CONTROL_LEN, Direction, LARGEST_CAPACITY, SMALLEST_CAPACITY, check_capacity};
+pub use producer::{Producer, PushError};
+
+/// The ring's bytes make no sense. The handle that saw it must not be used further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Corrupted(pub &'static str);

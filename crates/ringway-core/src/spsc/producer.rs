@@ -1,0 +1,234 @@
+//! The writing side.
+
+use super::chunk::{self, HEADER, Piece, TOTAL, span};
+use super::{Corrupted, Direction};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+
+/// Why a message was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushError {
+    /// There is no room now.
+    Full,
+    /// The message never fits in one chunk; it must be streamed.
+    TooLong,
+    /// The shared position makes no sense.
+    Corrupted(Corrupted),
+}
+
+impl From<Corrupted> for PushError {
+    fn from(corrupted: Corrupted) -> Self {
+        Self::Corrupted(corrupted)
+    }
+}
+
+/// The only writer of a ring. Never waits.
+pub struct Producer {
+    ring: Direction,
+    capacity: u64,
+    /// Bytes published. Authoritative: the shared copy is for the consumer.
+    pos: u64,
+    /// The consumer's position when last looked at; at most `capacity` before `pos`.
+    read_cache: u64,
+    /// Bytes of the message that is being streamed that are yet to come; 0 if none is.
+    rest: u64,
+}
+
+/// Always kept free by data, so that an ABORT can be written at any time.
+const RESERVE: u64 = HEADER;
+/// A chunk's length has 32 bits.
+const LONGEST_CHUNK: u64 = 1 << 31;
+
+impl Producer {
+    /// Becomes the writer, at the position where the last one stopped. The caller sees
+    /// to it that there is no other writer.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupted`] if the two positions contradict each other.
+    pub fn new(ring: Direction) -> Result<Self, Corrupted> {
+        // ORDERING ring-handover (acquire): a former writer published its last chunk
+        // before it let go of the kernel's lock that the caller now holds; the lock
+        // orders the two. Acquire for a former writer in this process.
+        let pos = ring.write_pos.load(Acquire);
+        let capacity = ring.capacity();
+        let mut producer =
+            Self { ring, capacity, pos, read_cache: pos.wrapping_sub(capacity), rest: 0 };
+        if !pos.is_multiple_of(8) {
+            return Err(Corrupted("write_pos is not a multiple of 8"));
+        }
+        producer.refresh()?;
+        Ok(producer)
+    }
+
+    /// The shared part.
+    pub fn ring(&self) -> &Direction {
+        &self.ring
+    }
+
+    /// The longest message that goes as one chunk when streaming is possible: a
+    /// quarter of the ring, header included.
+    pub fn whole_limit(&self) -> usize {
+        usize::try_from(self.capacity.min(LONGEST_CHUNK) / 4 - HEADER).unwrap_or(usize::MAX)
+    }
+
+    /// The longest message that fits the ring at all as one chunk.
+    pub fn try_limit(&self) -> usize {
+        usize::try_from(self.capacity.min(LONGEST_CHUNK) - HEADER - RESERVE).unwrap_or(usize::MAX)
+    }
+
+    /// Writes `message` as one chunk, visible whole or not at all. Then the caller
+    /// notifies `readable`.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]; nothing was written.
+    #[inline]
+    pub fn try_push(&mut self, message: &[u8]) -> Result<(), PushError> {
+        let len = message.len() as u64;
+        // Slices are at most isize::MAX long: no overflow.
+        let need = HEADER + len.next_multiple_of(8);
+        if need > self.capacity.min(LONGEST_CHUNK) - RESERVE {
+            return Err(PushError::TooLong);
+        }
+        if need + RESERVE > self.free() && !self.room(need)? {
+            return Err(PushError::Full);
+        }
+        self.write(Piece::Whole, message);
+        Ok(())
+    }
+
+    /// Begins a streamed message of `total` bytes, which must not be 0.
+    pub fn begin(&mut self, total: u64) {
+        debug_assert!(self.rest == 0 && total > 0);
+        self.rest = total;
+    }
+
+    /// Writes as much of `rest`, the part of the streamed message that was not written
+    /// yet, as there is room for, up to a piece of the ring; returns how much. `first`
+    /// is true until something of the message was written. Returns 0 if there is no
+    /// room; then the caller waits until [`has_room`](Self::has_room).
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupted`] if the shared position makes no sense.
+    pub fn push_part(&mut self, rest: &[u8], total: u64) -> Result<usize, Corrupted> {
+        debug_assert_eq!(rest.len() as u64, self.rest);
+        let first = self.rest == total;
+        let framing = HEADER + RESERVE + if first { TOTAL } else { 0 };
+        // The least piece worth a header: less would make many tiny chunks of a
+        // consumer that lags by a little.
+        let least = (rest.len() as u64).min(self.capacity / 16).next_multiple_of(8);
+        if self.free() < framing + least && !self.room(framing - RESERVE + least)? {
+            return Ok(0);
+        }
+        let most = (self.free() - framing).min(self.piece_limit());
+        let len = rest.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+        // A piece that is not the last must end on a multiple of 8, as `most` does.
+        let last = len == rest.len();
+        let piece = match (first, last) {
+            (true, true) => Piece::Whole,
+            (true, false) => Piece::First { total },
+            (false, false) => Piece::Middle,
+            (false, true) => Piece::Last,
+        };
+        self.write(piece, &rest[..len]);
+        self.rest -= len as u64;
+        Ok(len)
+    }
+
+    /// Whether [`push_part`](Self::push_part), or else [`try_push`](Self::try_push) of
+    /// `len` bytes, would find room now.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupted`] if the shared position makes no sense.
+    pub fn has_room(&mut self, len: usize) -> Result<bool, Corrupted> {
+        let len = len as u64;
+        let part = TOTAL + self.rest.min(self.capacity / 16);
+        let need = if self.streaming() { part } else { len };
+        self.room(HEADER + need.next_multiple_of(8))
+    }
+
+    /// Whether a streamed message was begun and has more to come.
+    pub fn streaming(&self) -> bool {
+        self.rest > 0
+    }
+
+    /// Gives the streamed message up: its receiver drops what it has of it.
+    pub fn abort(&mut self) {
+        if self.rest > 0 {
+            self.rest = 0;
+            // RESERVE keeps this much room free.
+            self.write(Piece::Abort, &[]);
+        }
+    }
+
+    /// The longest piece of a streamed message. An eighth of the ring lets both sides
+    /// copy at once and costs one header in `capacity / 8` bytes.
+    fn piece_limit(&self) -> u64 {
+        (self.capacity / 8).min(1 << 20)
+    }
+
+    #[inline]
+    fn free(&self) -> u64 {
+        self.capacity - self.pos.wrapping_sub(self.read_cache)
+    }
+
+    /// Looks at the consumer's position again; whether `need` bytes and the reserve fit.
+    #[cold]
+    fn room(&mut self, need: u64) -> Result<bool, Corrupted> {
+        self.refresh()?;
+        Ok(need + RESERVE <= self.free())
+    }
+
+    fn refresh(&mut self) -> Result<(), Corrupted> {
+        // ORDERING ring-release (acquire): pairs with `Consumer::release`: the consumer
+        // has read everything before this position, so it may be overwritten.
+        let seen = self.ring.read_pos.load(Acquire);
+        // In sound memory: read_cache <= seen <= pos.
+        let held = self.pos.wrapping_sub(self.read_cache);
+        if seen.wrapping_sub(self.read_cache) > held || !seen.is_multiple_of(8) {
+            return Err(Corrupted("read_pos is outside the ring"));
+        }
+        self.read_cache = seen;
+        Ok(())
+    }
+
+    /// Writes one chunk, for which there is room, and publishes it.
+    #[inline]
+    fn write(&mut self, piece: Piece, payload: &[u8]) {
+        let mask = self.capacity - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "the ring fits the address space")]
+        let index = |pos: u64| (pos & mask) as usize;
+        #[allow(clippy::cast_possible_truncation, reason = "a chunk is at most 2^32 - 1 bytes")]
+        let len = payload.len() as u32;
+        let header = chunk::encode(piece, len, self.pos);
+        // Relaxed: published by the release store below. The word exists: the index is
+        // below the capacity and a multiple of 8.
+        let put = |pos: u64, word: u64| {
+            if let Some(at) = self.ring.data.word(index(pos)) {
+                at.store(word, Relaxed);
+            }
+        };
+        put(self.pos, header);
+        let mut at = self.pos.wrapping_add(HEADER);
+        if let Piece::First { total } = piece {
+            put(at, total);
+            at = at.wrapping_add(TOTAL);
+        }
+        let start = index(at);
+        // Both parts lie in the region by the arithmetic above, so neither copy fails.
+        let to_end = self.ring.data.len() - start;
+        let fitted = if payload.len() <= to_end {
+            self.ring.data.copy_in(start, payload)
+        } else {
+            let (before, after) = payload.split_at(to_end);
+            self.ring.data.copy_in(start, before).and(self.ring.data.copy_in(0, after))
+        };
+        debug_assert!(fitted.is_ok());
+        self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
+        // ORDERING ring-publish (release): the chunk above becomes visible to whoever
+        // acquires write_pos in `Consumer::refresh`. This store is the commit.
+        self.ring.write_pos.store(self.pos, Release);
+    }
+}

@@ -1,0 +1,168 @@
+//! The byte ring over heap memory: framing, wrap-around, streaming, hostile positions.
+//! One thread plays both sides, so that every interleaving is chosen by the test.
+#![cfg(not(loom))]
+
+use ringway_core::memory::{Heap, Memory};
+use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Piece, Producer, PushError};
+use ringway_core::sync::Ordering::SeqCst;
+
+fn memory(capacity: u64) -> (Memory, Direction) {
+    let len = CONTROL_LEN + capacity;
+    let memory = Memory::new(Heap::new(usize::try_from(len).unwrap()));
+    let ring = Direction::new(&memory, 0, CONTROL_LEN, capacity).unwrap();
+    (memory, ring)
+}
+
+fn sides(capacity: u64) -> (Producer, Consumer) {
+    let (_, ring) = memory(capacity);
+    (Producer::new(ring.clone()).unwrap(), Consumer::new(ring).unwrap())
+}
+
+fn take(consumer: &mut Consumer) -> Option<Vec<u8>> {
+    let head = consumer.head().unwrap()?;
+    let mut bytes = vec![0; head.len];
+    consumer.take(head, &mut bytes);
+    Some(bytes)
+}
+
+fn pattern(len: usize, seed: usize) -> Vec<u8> {
+    (0..len).map(|i| u8::try_from((i * 31 + seed * 7) % 251).unwrap()).collect()
+}
+
+#[test]
+fn messages_of_every_length_come_out_as_they_went_in() {
+    // Lengths that are no multiples of 8 make the wrap fall at every place.
+    let (mut producer, mut consumer) = sides(256);
+    for round in 0..2000 {
+        let message = pattern(round % (producer.try_limit() + 1), round);
+        producer.try_push(&message).unwrap();
+        assert_eq!(take(&mut consumer).unwrap(), message, "round {round}");
+        assert_eq!(take(&mut consumer), None);
+    }
+}
+
+#[test]
+fn a_full_ring_refuses_and_keeps_what_it_has() {
+    let (mut producer, mut consumer) = sides(128);
+    let mut sent = 0_u64;
+    while producer.try_push(&sent.to_ne_bytes()).is_ok() {
+        sent += 1;
+    }
+    // 128 bytes hold 7 chunks of 16 and the reserve of 8.
+    assert_eq!(sent, 7);
+    assert_eq!(producer.try_push(&[0; 8]), Err(PushError::Full));
+    assert!(!producer.has_room(8).unwrap());
+    for i in 0..sent {
+        assert_eq!(take(&mut consumer).unwrap(), i.to_ne_bytes());
+    }
+    assert!(producer.has_room(8).unwrap());
+    assert_eq!(producer.try_push(&[0; 200]), Err(PushError::TooLong));
+}
+
+#[test]
+fn a_long_message_streams_through_a_small_ring() {
+    for capacity in [64, 128, 4096] {
+        for len in [1, 63, 64, 65, 1000, 10_007] {
+            let (mut producer, mut consumer) = sides(capacity);
+            let message = pattern(len, 1);
+            producer.begin(len as u64);
+            let (mut sent, mut got, mut ended) = (0, Vec::new(), false);
+            while !ended {
+                if producer.streaming() {
+                    sent += producer.push_part(&message[sent..], len as u64).unwrap();
+                }
+                while let Some(head) = consumer.head().unwrap() {
+                    if let Piece::First { total } = head.piece {
+                        assert_eq!(total, len as u64);
+                    }
+                    ended = matches!(head.piece, Piece::Whole | Piece::Last);
+                    let at = got.len();
+                    got.resize(at + head.len, 0);
+                    consumer.take(head, &mut got[at..]);
+                }
+            }
+            assert!(!producer.streaming());
+            assert_eq!(got, message, "{len} bytes through {capacity}");
+        }
+    }
+}
+
+#[test]
+fn an_abort_finds_room_in_a_ring_that_is_full() {
+    let (mut producer, mut consumer) = sides(64);
+    let message = pattern(1000, 2);
+    producer.begin(1000);
+    let mut sent = 0;
+    loop {
+        match producer.push_part(&message[sent..], 1000).unwrap() {
+            0 => break,
+            n => sent += n,
+        }
+    }
+    producer.abort();
+    let mut last = None;
+    while let Some(head) = consumer.head().unwrap() {
+        last = Some(head.piece);
+        consumer.release(head);
+    }
+    assert_eq!(last, Some(Piece::Abort));
+    producer.try_push(b"after").unwrap();
+    assert_eq!(take(&mut consumer).unwrap(), b"after");
+}
+
+#[test]
+fn a_successor_goes_on_where_the_last_one_stopped() {
+    let (_, ring) = memory(256);
+    Producer::new(ring.clone()).unwrap().try_push(b"one").unwrap();
+    Producer::new(ring.clone()).unwrap().try_push(b"two").unwrap();
+    assert_eq!(take(&mut Consumer::new(ring.clone()).unwrap()).unwrap(), b"one");
+    assert_eq!(take(&mut Consumer::new(ring).unwrap()).unwrap(), b"two");
+}
+
+#[test]
+fn positions_near_the_end_of_u64_wrap() {
+    let (memory, ring) = memory(64);
+    let start = 0_u64.wrapping_sub(128);
+    memory.word64(0).unwrap().store(start, SeqCst);
+    memory.word64(128).unwrap().store(start, SeqCst);
+    let mut producer = Producer::new(ring.clone()).unwrap();
+    let mut consumer = Consumer::new(ring).unwrap();
+    for i in 0..64_u64 {
+        producer.try_push(&i.to_ne_bytes()).unwrap();
+        assert_eq!(take(&mut consumer).unwrap(), i.to_ne_bytes());
+    }
+}
+
+#[test]
+fn hostile_positions_are_corrupted_and_never_followed() {
+    for bad in [8 + 64, 0_u64.wrapping_sub(8), 1 << 63, 3] {
+        let (memory, ring) = memory(64);
+        let mut producer = Producer::new(ring.clone()).unwrap();
+        let mut consumer = Consumer::new(ring.clone()).unwrap();
+        memory.word64(0).unwrap().store(bad, SeqCst);
+        assert!(consumer.head().is_err(), "write_pos {bad:#x}");
+        memory.word64(128).unwrap().store(bad, SeqCst);
+        // Fill what the producer thinks is free; then it must look, and see.
+        let seen = (0..8).find_map(|_| producer.try_push(&[0; 8]).err());
+        assert!(matches!(seen, Some(PushError::Corrupted(_))), "read_pos {bad:#x}: {seen:?}");
+    }
+}
+
+#[test]
+fn hostile_headers_are_corrupted_and_never_followed() {
+    let (memory, ring) = memory(64);
+    let mut producer = Producer::new(ring.clone()).unwrap();
+    let mut consumer = Consumer::new(ring).unwrap();
+    producer.try_push(&[1; 8]).unwrap();
+    let header = memory.word64(CONTROL_LEN).unwrap();
+    let good = header.load(SeqCst);
+    for bit in 0..64 {
+        header.store(good ^ (1 << bit), SeqCst);
+        // Some lengths and flags are possible; none may reach outside what was published.
+        if let Ok(Some(head)) = consumer.head() {
+            assert!(head.len <= 8, "bit {bit}");
+        }
+    }
+    header.store(good, SeqCst);
+    assert_eq!(take(&mut consumer).unwrap(), [1; 8]);
+}

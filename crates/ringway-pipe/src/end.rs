@@ -1,0 +1,338 @@
+//! One end of a pipe as this process holds it: who may use it, whether the other end
+//! is still held, and how it ends.
+//!
+//! Three things of the kernel's say what no word in shared memory could say after a
+//! SIGKILL:
+//!
+//! * the **token**, one socket of a pair per end, counts the holders of an end through
+//!   fork, exec, descriptors in flight and death, as an OS pipe does. When the last
+//!   holder is gone the other socket hangs up;
+//! * the **lock** on the end's byte of the segment makes the process that uses an end
+//!   its only user, until it lets go or dies;
+//! * the [`watch`] tells of hang-ups without a syscall in the threads that wait.
+//!
+//! An end is taken at its first use, not when it is made: a process can make both and
+//! give them to children by plain fork.
+
+use crate::error::OpenError;
+use crate::layout::{CLOSED as PRESENCE_CLOSED, EndRecord, NEVER_OPENED, Reach, Shape, Side};
+use ringway_core::memory::Memory;
+use ringway_core::peer::{Watch, Watched, watch};
+use ringway_core::process::{LockFile, generation};
+use ringway_core::spsc::Direction;
+use ringway_core::sync::{AtomicU32, Ordering};
+use ringway_core::wait::barrier;
+use ringway_core::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// This end is closed or was handed over.
+pub(crate) const CLOSED: u32 = 1;
+/// The kernel said that nobody holds the other end.
+pub(crate) const PEER_GONE: u32 = 2;
+
+/// An end and everything of it that is not on the way of a message.
+pub(crate) struct End {
+    pub(crate) label: String,
+    pub(crate) shape: Shape,
+    pub(crate) side: Side,
+    /// The ring this end receives on, and the one it sends on.
+    pub(crate) incoming: Option<Direction>,
+    pub(crate) outgoing: Option<Direction>,
+    record: EndRecord,
+    peer_record: EndRecord,
+    /// [`CLOSED`] and [`PEER_GONE`]. Private memory.
+    state: AtomicU32,
+    held: Mutex<Held>,
+    /// The other end, if this process made both.
+    sibling: OnceLock<Weak<End>>,
+}
+
+/// What the kernel knows this end by.
+struct Held {
+    segment: SegmentFd,
+    token: Option<OwnedFd>,
+    watch: Option<Watch>,
+    /// The fork generation in which this process made or received the end.
+    born: u64,
+    /// The one in which it took the lock; 0 for never.
+    taken: u64,
+}
+
+enum SegmentFd {
+    /// Shares its description with copies made by fork: never to be locked.
+    Plain(OwnedFd),
+    /// A description of our own, for the lock.
+    Lock(LockFile),
+    Gone,
+}
+
+impl SegmentFd {
+    fn locked(&mut self) -> Result<&LockFile> {
+        if let Self::Plain(fd) = self {
+            let lock = LockFile::open(fd.as_fd())?;
+            *self = Self::Lock(lock);
+        }
+        match self {
+            Self::Lock(lock) => Ok(lock),
+            Self::Plain(_) | Self::Gone => Err(gone()),
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::os("use", "a closed pipe end", rustix::io::Errno::BADF)
+}
+
+impl End {
+    pub(crate) fn new(
+        memory: &Memory,
+        shape: Shape,
+        side: Side,
+        segment: OwnedFd,
+        token: Option<OwnedFd>,
+        label: &str,
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            incoming: shape.ring_to(memory, side, label)?,
+            outgoing: shape.ring_to(memory, side.other(), label)?,
+            record: EndRecord::new(memory, side, label)?,
+            peer_record: EndRecord::new(memory, side.other(), label)?,
+            label: label.into(),
+            shape,
+            side,
+            state: AtomicU32::new(0),
+            held: Mutex::new(Held {
+                segment: SegmentFd::Plain(segment),
+                token,
+                watch: None,
+                born: generation(),
+                taken: 0,
+            }),
+            sibling: OnceLock::new(),
+        }))
+    }
+
+    /// Makes the two ends of a pipe that this process created known to each other.
+    pub(crate) fn pair(a: &Arc<Self>, b: &Arc<Self>) {
+        // Both cells are empty: the ends are new.
+        let _ = a.sibling.set(Arc::downgrade(b));
+        let _ = b.sibling.set(Arc::downgrade(a));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`CLOSED`] and [`PEER_GONE`], or 0 while the pipe is whole.
+    #[inline]
+    pub(crate) fn state(&self) -> u32 {
+        // Relaxed would do for the flag alone; Acquire so that whoever sees PEER_GONE
+        // also sees what the kernel ordered before it: the peer's last messages.
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Becomes the only process that uses this end. Cheap when it is already.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Closed`], [`OpenError::EndInUse`], [`OpenError::Engine`].
+    pub(crate) fn take(self: &Arc<Self>) -> Result<(), OpenError> {
+        let inherited = {
+            let held = self.held();
+            if self.state() & CLOSED != 0 {
+                return Err(OpenError::Closed);
+            }
+            if held.taken == generation() {
+                return Ok(());
+            }
+            held.born != generation()
+        };
+        if inherited {
+            self.drop_inherited_sibling();
+        }
+        let mut held = self.held();
+        let held = &mut *held;
+        let lock = held.segment.locked()?;
+        let taken =
+            lock.try_lock(self.side as u64).map_err(|e| Error::os("lock", &self.label, e))?;
+        if !taken {
+            return Err(OpenError::EndInUse { pid: self.owner() });
+        }
+        // From now on this process wakes the peer's sleepers; see `barrier`.
+        barrier::registered();
+        // Relaxed: a hint for messages.
+        self.record
+            .owner_pid
+            .store(rustix::process::getpid().as_raw_pid().cast_unsigned(), Ordering::Relaxed);
+        if self.state() & PEER_GONE == 0 {
+            let this: Weak<Self> = Arc::downgrade(self);
+            held.watch = Some(watch(this, held.token.as_ref().map(AsFd::as_fd))?);
+        }
+        held.born = generation();
+        held.taken = generation();
+        Ok(())
+    }
+
+    /// A process that inherited copies of both ends by fork and uses one of them means
+    /// to talk to whoever uses the other: its own copy of that one, still untouched,
+    /// must not keep the pipe open.
+    fn drop_inherited_sibling(&self) {
+        let Some(sibling) = self.sibling.get().and_then(Weak::upgrade) else { return };
+        let untouched = {
+            let held = sibling.held();
+            held.born != generation() && held.taken != generation()
+        };
+        if untouched {
+            sibling.close();
+        }
+    }
+
+    /// The process that uses this end, as far as it said so.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        match self.record.owner_pid.load(Ordering::Relaxed) {
+            0 => None,
+            pid => Some(pid),
+        }
+    }
+
+    /// Closes this process's hold. Idempotent; wakes whoever waits, here and there.
+    pub(crate) fn close(&self) {
+        // AcqRel: the first to close goes on alone.
+        if self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
+            return;
+        }
+        {
+            let mut held = self.held();
+            let token = held.token.take();
+            if let Some(watch) = held.watch.take() {
+                watch.end(token.as_ref().map(AsFd::as_fd));
+            }
+            if self.shape.reach == Reach::Named && held.taken == generation() {
+                // Relaxed: the departure below publishes it.
+                self.record.presence.store(PRESENCE_CLOSED, Ordering::Relaxed);
+            }
+            held.segment = SegmentFd::Gone;
+            // Closing the token is the news: if no copy of it is left, the kernel now
+            // tells the other end. It comes before the departure is counted, so that
+            // whoever sees the count and asks the kernel gets the truth.
+            drop(token);
+        }
+        // ORDERING pipe-departure (SeqCst): an RMW before the look at the sleeper bits:
+        // a peer that announced itself before it sees the departure when it looks
+        // again (pipe-departure, load in `departed`).
+        if let Some(ring) = &self.incoming {
+            ring.reader_departures.fetch_add(1, Ordering::SeqCst);
+            ring.writable.notify_all();
+            ring.readable.notify_all();
+        }
+        if let Some(ring) = &self.outgoing {
+            ring.writer_departures.fetch_add(1, Ordering::SeqCst);
+            ring.readable.notify_all();
+            ring.writable.notify_all();
+        }
+    }
+
+    /// Whether nobody holds the other end, which a holder's departure, counted in
+    /// `count`, is the occasion to ask. `seen` is the caller's memory of the count.
+    #[inline]
+    pub(crate) fn departed(&self, count: &AtomicU32, seen: &mut u32) -> bool {
+        // ORDERING pipe-departure (SeqCst): stays behind the sleeper's announcement.
+        let now = count.load(Ordering::SeqCst);
+        if now != *seen {
+            *seen = now;
+            self.check_peer();
+        }
+        self.state() & PEER_GONE != 0
+    }
+
+    /// Whether the kernel says that nobody holds the other end.
+    fn peer_is_gone(&self, held: &mut Held) -> bool {
+        if let Some(token) = &held.token {
+            let mut fds = [PollFd::new(token, PollFlags::empty())];
+            let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+            return poll(&mut fds, Some(&zero)).is_ok()
+                && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+        }
+        // Named. Acquire: what the peer did before it said so.
+        match self.peer_record.presence.load(Ordering::Acquire) {
+            NEVER_OPENED => false,
+            PRESENCE_CLOSED => true,
+            _ => match &held.segment {
+                // An error leaves the question open until the next time.
+                SegmentFd::Lock(lock) => {
+                    matches!(lock.locked_by_another(self.side.other() as u64), Ok(false))
+                }
+                SegmentFd::Plain(_) | SegmentFd::Gone => false,
+            },
+        }
+    }
+
+    /// Duplicates of the segment and the token for another process. Ours is closed: the
+    /// duplicates hold the end from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Closed`], [`OpenError::NamedEnd`], [`OpenError::Engine`].
+    pub(crate) fn hand_over(&self) -> Result<[OwnedFd; 2], OpenError> {
+        if self.shape.reach == Reach::Named {
+            return Err(OpenError::NamedEnd);
+        }
+        let fds = {
+            let held = self.held();
+            if self.state() & CLOSED != 0 {
+                return Err(OpenError::Closed);
+            }
+            let share = |fd| {
+                ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e))
+            };
+            let segment = match &held.segment {
+                SegmentFd::Plain(fd) => share(fd.as_fd())?,
+                SegmentFd::Lock(lock) => share(lock.as_fd())?,
+                SegmentFd::Gone => return Err(OpenError::Closed),
+            };
+            let token = held.token.as_ref().ok_or_else(gone)?;
+            let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
+                .map_err(|e| Error::os("share the token of", &self.label, e))?;
+            [segment, token]
+        };
+        self.close();
+        Ok(fds)
+    }
+
+    /// For named ends: the moment this process is the end's only opener.
+    pub(crate) fn presence(&self) -> &AtomicU32 {
+        &self.record.presence
+    }
+}
+
+impl Watched for End {
+    fn check_peer(&self) -> bool {
+        let gone = {
+            let mut held = self.held();
+            let gone = self.state() & CLOSED != 0 || self.peer_is_gone(&mut held);
+            if gone {
+                // Release: pairs with the Acquire in `state`.
+                self.state.fetch_or(PEER_GONE, Ordering::AcqRel);
+            }
+            gone
+        };
+        if gone {
+            // Our own sleepers: what they wait for will not come.
+            if let Some(ring) = &self.incoming {
+                ring.readable.broadcast();
+            }
+            if let Some(ring) = &self.outgoing {
+                ring.writable.broadcast();
+            }
+        }
+        gone
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

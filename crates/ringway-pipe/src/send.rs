@@ -1,0 +1,171 @@
+//! The sending half of an end: bytes in, waiting, streaming.
+
+use crate::end::{CLOSED, End, PEER_GONE};
+use crate::error::{OpenError, SendError};
+use crate::until::Until;
+use ringway_core::Error;
+use ringway_core::process::generation;
+use ringway_core::spsc::{Corrupted, Producer, PushError};
+use ringway_core::wait::{Parked, Spinner, WaitPolicy, park};
+use std::sync::Arc;
+
+/// Sends whole byte messages.
+pub(crate) struct SendHalf {
+    end: Arc<End>,
+    /// Made when the end is taken; belongs to the fork generation `taken`.
+    producer: Option<Producer>,
+    taken: u64,
+    /// Departures of holders of the other end that were looked into.
+    departures: u32,
+    spinner: Spinner,
+}
+
+impl SendHalf {
+    pub(crate) fn new(end: Arc<End>, policy: WaitPolicy) -> Self {
+        Self { end, producer: None, taken: 0, departures: 0, spinner: Spinner::new(policy) }
+    }
+
+    pub(crate) fn end(&self) -> &Arc<End> {
+        &self.end
+    }
+
+    pub(crate) fn policy(&self) -> WaitPolicy {
+        self.spinner.policy()
+    }
+
+    /// Whether a streamed message is half sent. Never between two calls.
+    pub(crate) fn mid_message(&self) -> bool {
+        self.producer.as_ref().is_some_and(Producer::streaming)
+    }
+
+    /// Sends `message`, whole or streamed.
+    #[inline]
+    pub(crate) fn send(&mut self, message: &[u8], until: Until) -> Result<(), SendError> {
+        let Self { end, producer, taken, departures, spinner } = self;
+        let producer = match producer {
+            Some(producer) if *taken == generation() && end.state() == 0 => producer,
+            _ => enter(end, producer, taken, departures)?,
+        };
+        if end.departed(&producer.ring().reader_departures, departures) {
+            return Err(SendError::BrokenPipe);
+        }
+        // A message of this length is never streamed.
+        if message.len() <= producer.whole_limit() || matches!(until, Until::Now) {
+            loop {
+                match producer.try_push(message) {
+                    Ok(()) => {
+                        producer.ring().readable.notify();
+                        return Ok(());
+                    }
+                    Err(PushError::Full) => {
+                        wait(end, producer, departures, spinner, message.len(), until)?;
+                    }
+                    Err(PushError::TooLong) => {
+                        let (len, limit) = (message.len(), producer.try_limit());
+                        return Err(SendError::WouldStream { len, limit });
+                    }
+                    Err(PushError::Corrupted(what)) => return Err(corrupted(end, what)),
+                }
+            }
+        }
+        stream(end, producer, departures, spinner, message, until)
+    }
+}
+
+/// Takes the end, or takes it anew after a fork.
+#[cold]
+fn enter<'a>(
+    end: &Arc<End>,
+    producer: &'a mut Option<Producer>,
+    taken: &mut u64,
+    departures: &mut u32,
+) -> Result<&'a mut Producer, SendError> {
+    if end.state() & CLOSED != 0 {
+        return Err(SendError::Closed);
+    }
+    if end.state() & PEER_GONE != 0 {
+        return Err(SendError::BrokenPipe);
+    }
+    end.take()?;
+    if *taken != generation() || producer.is_none() {
+        // The types offer a sending half only where there is a ring.
+        let ring = end.outgoing.clone().ok_or(SendError::Closed)?;
+        // Not the present count: the first look must ask the kernel.
+        *departures =
+            ring.reader_departures.load(ringway_core::sync::Ordering::Relaxed).wrapping_sub(1);
+        *producer = Some(Producer::new(ring).map_err(|what| corrupted(end, what))?);
+        *taken = generation();
+    }
+    producer.as_mut().ok_or(SendError::Closed)
+}
+
+/// Passes a long message through the ring piece by piece.
+fn stream(
+    end: &Arc<End>,
+    producer: &mut Producer,
+    departures: &mut u32,
+    spinner: &mut Spinner,
+    message: &[u8],
+    until: Until,
+) -> Result<(), SendError> {
+    let total = message.len() as u64;
+    producer.begin(total);
+    let mut sent = 0;
+    while sent < message.len() {
+        let pushed =
+            producer.push_part(&message[sent..], total).map_err(|what| corrupted(end, what))?;
+        if pushed > 0 {
+            sent += pushed;
+            producer.ring().readable.notify();
+        } else if let Err(error) = wait(end, producer, departures, spinner, message.len(), until) {
+            producer.abort();
+            producer.ring().readable.notify();
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Waits until there is room for `len` bytes, or for a piece of what is streamed.
+#[cold]
+fn wait(
+    end: &Arc<End>,
+    producer: &mut Producer,
+    departures: &mut u32,
+    spinner: &mut Spinner,
+    len: usize,
+    until: Until,
+) -> Result<(), SendError> {
+    let ring = producer.ring().clone();
+    let mut look = || {
+        if end.state() & CLOSED != 0 {
+            return Err(SendError::Closed);
+        }
+        if end.departed(&ring.reader_departures, departures) {
+            return Err(SendError::BrokenPipe);
+        }
+        producer.has_room(len).map_err(|what| corrupted(end, what))
+    };
+    let Until::Deadline(deadline) = until else {
+        return if look()? { Ok(()) } else { Err(SendError::Full) };
+    };
+    match park(&ring.writable, spinner, deadline, look)? {
+        Parked::Ready => Ok(()),
+        Parked::TimedOut => Err(SendError::Timeout),
+    }
+}
+
+fn corrupted(end: &End, what: Corrupted) -> SendError {
+    Error::corrupted(&end.label, what.0).into()
+}
+
+impl From<OpenError> for SendError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::EndInUse { pid } => Self::EndInUse { pid },
+            OpenError::Engine(error) => Self::Engine(error),
+            // Taking an end gives no other.
+            _ => Self::Closed,
+        }
+    }
+}
