@@ -55,6 +55,22 @@ pub enum Error {
         /// The name as given.
         name: String,
     },
+    /// As many processes as the segment has room for are attached.
+    #[error("{object} has its limit of {limit} processes attached")]
+    TooManyParticipants {
+        /// The segment.
+        object: String,
+        /// How many it was created for.
+        limit: u32,
+    },
+    /// As many threads as the segment has room for use it.
+    #[error("{object} has its limit of {limit} threads using it")]
+    TooManyActors {
+        /// The segment.
+        object: String,
+        /// How many it was created for.
+        limit: u32,
+    },
     /// An argument is out of its range. Nothing was created.
     #[error("{what} of {value} is out of range: {range}")]
     OutOfRange {

@@ -52,20 +52,26 @@
 //! Nothing that can allocate, panic or run a caller's code stands between claim and
 //! commit: encode before a put, decode after a get.
 
+mod attachment;
+mod blocking;
 mod get;
 pub(crate) mod layout;
+mod lend;
 mod position;
 mod put;
 mod recover;
 mod ring;
+mod shared;
 mod word;
 
+pub use blocking::{GetError, PutError};
 pub use get::TryGet;
 pub use layout::{Geometry, Options};
 pub use position::{MAX_SLOTS, Positions};
 pub use put::TryPut;
 pub use recover::Recovery;
 pub use ring::Ring;
+pub use shared::SharedRing;
 pub use word::{Announcement, MAX_PARTICIPANTS, Meta, Phase, State};
 
 #[cfg(all(test, not(loom)))]

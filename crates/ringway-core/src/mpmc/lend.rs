@@ -1,0 +1,91 @@
+//! Lending actors to threads.
+//!
+//! Handles may be used by any thread, and each thread in an operation needs an actor
+//! of its own. A thread claims one at its first use of a ring and keeps it until it
+//! ends or the ring is dropped: afterwards an operation costs a look into a
+//! thread-local list, and no atomic read-modify-write.
+//!
+//! A thread that gets none (all are taken, or it uses the ring from within itself, in
+//! a signal handler or while its locals are destroyed) takes turns with others on one
+//! spare actor per process.
+
+use super::attachment::Attachment;
+use super::ring::Ring;
+use crate::peer::Actor;
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+/// A thread's actor for one ring.
+struct Lent {
+    /// Weak, so that an idle thread does not keep the ring. It keeps the allocation,
+    /// so the address stands for this attachment and no later one.
+    home: Weak<Attachment>,
+    actor: Option<Actor>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // Gone with the attachment, or a copy of what the parent's thread has.
+        if let Some(home) = self.home.upgrade()
+            && !home.is_inherited()
+            && let Some(actor) = self.actor.take()
+        {
+            home.ring.actors().release(actor);
+        }
+    }
+}
+
+thread_local! {
+    static LENT: RefCell<Vec<Lent>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Attachment {
+    /// Runs `operation` with an actor that nobody else uses meanwhile.
+    #[inline]
+    pub(super) fn with_actor<R>(
+        self: &Arc<Self>,
+        mut operation: impl FnMut(&Ring, &mut Actor) -> R,
+    ) -> R {
+        let done = LENT.try_with(|lent| {
+            let mut lent = lent.try_borrow_mut().ok()?;
+            let actor = match lent.first_mut() {
+                Some(Lent { home, actor: Some(actor) }) if self.is(home) => actor,
+                _ => self.find_actor(&mut lent)?,
+            };
+            Some(operation(&self.ring, actor))
+        });
+        match done {
+            Ok(Some(result)) => result,
+            _ => operation(&self.ring, &mut self.spare()),
+        }
+    }
+
+    fn is(self: &Arc<Self>, home: &Weak<Self>) -> bool {
+        std::ptr::eq(Weak::as_ptr(home), Arc::as_ptr(self))
+    }
+
+    /// This thread's actor, when it is not the first in its list.
+    fn find_actor<'a>(self: &Arc<Self>, lent: &'a mut Vec<Lent>) -> Option<&'a mut Actor> {
+        /// Up to here a search costs less than to move what it finds.
+        const NEAR: usize = 8;
+        let found = match lent.iter().position(|entry| self.is(&entry.home)) {
+            Some(far) if far >= NEAR => {
+                // What is used often migrates to the front.
+                lent.swap(far, far / 2);
+                far / 2
+            }
+            Some(near) => near,
+            None => self.lend(lent)?,
+        };
+        lent.get_mut(found)?.actor.as_mut()
+    }
+
+    /// Claims an actor for this thread.
+    #[cold]
+    fn lend(self: &Arc<Self>, lent: &mut Vec<Lent>) -> Option<usize> {
+        lent.retain(|entry| entry.home.strong_count() > 0);
+        let actor = self.new_actor()?;
+        lent.push(Lent { home: Arc::downgrade(self), actor: Some(actor) });
+        Some(lent.len() - 1)
+    }
+}
