@@ -10,4 +10,4 @@ pub use actor::{Actor, Actors};
 pub use liveness::Liveness;
 pub use participant::{Identity, Participants, Standing};
 pub(crate) use watch::Watcher;
-pub use watch::{Watch, Watched, watch};
+pub use watch::{Watch, Watched, spawn_quiet, watch};

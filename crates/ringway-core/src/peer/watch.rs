@@ -164,8 +164,12 @@ fn kick(eventfd: &impl AsFd) {
 
 /// Starts a thread that the program does not notice: small, named, and with every
 /// signal blocked, so that handlers go on running where the program expects them.
+///
+/// # Errors
+///
+/// The system's answer when threads run out.
 #[allow(unsafe_code, reason = "signal masks")]
-fn spawn_quiet(body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+pub fn spawn_quiet(body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     // SAFETY: a signal set is a plain C structure; all zeros is a value of it.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     let mut before = all;
