@@ -301,7 +301,7 @@ fn wait<T, E>(
     loop {
         if !deadline.passed() {
             // Also after a sleep: where one message is, more are coming.
-            spinner.spin(|| worth_trying().then_some(()));
+            spinner.spin(deadline, || worth_trying().then_some(()));
         }
         match once() {
             Try::Done(result) => return Ok(result),
