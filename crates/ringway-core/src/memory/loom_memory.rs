@@ -1,7 +1,7 @@
 //! [`Memory`] under loom: every word is one of loom's atomics, made at first use and
 //! found again by its offset, so that two handles on one offset share it.
 
-use super::{OutOfBounds, check};
+use super::{OutOfBounds, Storage, check};
 use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::ops::Deref;
 use std::collections::HashMap;
@@ -21,6 +21,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// As many zero bytes as the backing has. A model cannot look into real memory;
+    /// this is here so that the code that maps segments compiles.
+    pub fn new(storage: impl Storage + 'static) -> Self {
+        Self::modelled(storage.len())
+    }
+
     /// `len` zero bytes.
     pub fn modelled(len: usize) -> Self {
         Self { len, words: Arc::default() }

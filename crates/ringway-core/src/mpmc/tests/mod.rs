@@ -1,7 +1,10 @@
 //! Tests of the ring over heap memory.
 
 mod basics;
+mod processes;
+mod shared;
 mod steps;
+mod threads;
 
 use super::{Geometry, Options, Ring};
 use crate::memory::{Heap, Memory};

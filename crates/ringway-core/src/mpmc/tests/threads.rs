@@ -1,0 +1,61 @@
+//! Threads against each other over one heap ring: every message exactly once, and
+//! each putter's in its order.
+
+use super::ring;
+use crate::mpmc::{TryGet, TryPut};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[test]
+fn every_message_is_taken_once_and_in_its_putters_order() {
+    const EACH: u64 = 20_000;
+    for (slots, putters, getters) in [(1, 2, 2), (2, 1, 2), (3, 3, 1), (10, 2, 2), (64, 4, 4)] {
+        let ring = ring(slots);
+        let taken = AtomicU64::new(0);
+        let mut all: Vec<u64> = std::thread::scope(|scope| {
+            for putter in 0..putters {
+                let ring = &ring;
+                scope.spawn(move || {
+                    let mut actor = ring.actors().claim(1, 0).unwrap();
+                    for n in 0..EACH {
+                        while let Err(why) = ring.put_number(&mut actor, putter << 32 | n) {
+                            let passing =
+                                matches!(why, TryPut::Full | TryPut::Pending(_) | TryPut::Busy);
+                            assert!(passing, "{why:?}");
+                            std::thread::yield_now();
+                        }
+                    }
+                    ring.actors().release(actor);
+                });
+            }
+            let getter = || {
+                let mut actor = ring.actors().claim(2, 0).unwrap();
+                let mut mine = Vec::new();
+                while taken.load(Relaxed) < putters * EACH {
+                    match ring.get_number(&mut actor) {
+                        Ok(n) => {
+                            mine.push(n);
+                            taken.fetch_add(1, Relaxed);
+                        }
+                        Err(TryGet::Empty | TryGet::Pending(_) | TryGet::Busy) => {
+                            std::thread::yield_now();
+                        }
+                        Err(why) => panic!("{why:?}"),
+                    }
+                }
+                ring.actors().release(actor);
+                for putter in 0..putters {
+                    let of_one: Vec<_> = mine.iter().filter(|n| **n >> 32 == putter).collect();
+                    assert!(of_one.is_sorted(), "order of putter {putter}");
+                }
+                mine
+            };
+            let getters: Vec<_> = (0..getters).map(|_| scope.spawn(getter)).collect();
+            getters.into_iter().flat_map(|getter| getter.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        let expected: Vec<u64> =
+            (0..putters).flat_map(|p| (0..EACH).map(move |n| p << 32 | n)).collect();
+        assert!(all == expected, "{slots} slots: {} messages", all.len());
+        assert_eq!((ring.len(), ring.actors().totals()), (0, (putters * EACH, putters * EACH)));
+    }
+}

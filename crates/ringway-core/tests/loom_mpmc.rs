@@ -1,0 +1,253 @@
+//! Models of the MPMC ring: every interleaving and every stale read that the memory
+//! model allows, on rings small enough to explore.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p ringway-core --test loom_mpmc`
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use ringway_core::memory::Memory;
+use ringway_core::mpmc::{Announcement, Geometry, Options, Recovery, Ring, TryGet, TryPut};
+use ringway_core::peer::{Actor, Identity, Liveness};
+use ringway_core::wait::{Deadline, barrier};
+
+/// Participant 2 is dead; nobody else is.
+struct SecondIsDead;
+
+impl Liveness for SecondIsDead {
+    fn proven_dead(&self, participant: u32) -> bool {
+        participant == 2
+    }
+    fn alone(&self, _: u32, body: &mut dyn FnMut()) -> bool {
+        body();
+        true
+    }
+}
+
+/// A ring with both participants joined, and an actor for the main thread.
+fn ring(slots: u64) -> (Arc<Ring>, Actor) {
+    let options = Options { participants: 2, actors: 3, ..Options::new(slots, 8) };
+    let geometry = Geometry::new(&options).unwrap();
+    let len = usize::try_from(geometry.total_len()).unwrap();
+    let ring = Ring::new(&Memory::modelled(len), geometry).unwrap();
+    ring.participants().join(1, Identity::default());
+    ring.participants().join(2, Identity::default());
+    let actor = ring.actors().claim(1, 0).unwrap();
+    (Arc::new(ring), actor)
+}
+
+fn put(ring: &Ring, actor: &mut Actor, n: u64) -> Result<(), TryPut> {
+    ring.try_put(actor, &n.to_le_bytes())
+}
+
+fn get(ring: &Ring, actor: &mut Actor) -> Result<u64, TryGet> {
+    let mut bytes = [0; 8];
+    assert_eq!(ring.try_get(actor, &mut bytes)?, 8);
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn in_passing(why: TryGet) -> bool {
+    matches!(why, TryGet::Empty | TryGet::Pending(_) | TryGet::Busy)
+}
+
+/// Takes what is left, and checks that the ring works and has its exact capacity.
+fn drain(ring: &Ring, actor: &mut Actor) -> Vec<u64> {
+    let mut rest = Vec::new();
+    loop {
+        match get(ring, actor) {
+            Ok(n) => rest.push(n),
+            Err(TryGet::Empty) => break,
+            Err(why) => panic!("{why:?}"),
+        }
+    }
+    for n in 0..ring.capacity() {
+        assert_eq!(put(ring, actor, n), Ok(()));
+    }
+    assert_eq!(put(ring, actor, 0), Err(TryPut::Full));
+    rest
+}
+
+#[test]
+fn a_put_and_a_get() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || {
+                assert_eq!(put(&ring, &mut actor, 7), Ok(()));
+                let second = put(&ring, &mut actor, 8);
+                assert!(matches!(second, Ok(()) | Err(TryPut::Full | TryPut::Pending(_))));
+                second.is_ok()
+            })
+        };
+        let mut seen = Vec::new();
+        match get(&ring, &mut actor) {
+            Ok(n) => seen.push(n),
+            Err(why) => assert!(in_passing(why), "{why:?}"),
+        }
+        let both = putter.join().unwrap();
+        seen.extend(drain(&ring, &mut actor));
+        assert_eq!(seen, if both { vec![7, 8] } else { vec![7] });
+    });
+}
+
+#[test]
+fn two_putters_claim_different_positions() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || put(&ring, &mut actor, 1).is_ok())
+        };
+        let mine = put(&ring, &mut actor, 2).is_ok();
+        let its = putter.join().unwrap();
+        assert!(mine != its, "one slot, one winner");
+        assert_eq!(drain(&ring, &mut actor), [if mine { 2 } else { 1 }]);
+    });
+}
+
+#[test]
+fn two_getters_take_one_message_once() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        put(&ring, &mut actor, 5).unwrap();
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || get(&ring, &mut actor))
+        };
+        let mine = get(&ring, &mut actor);
+        let its = getter.join().unwrap();
+        assert!(mine == Ok(5) && its.is_err() || mine.is_err() && its == Ok(5), "{mine:?} {its:?}");
+        assert_eq!(drain(&ring, &mut actor), []);
+    });
+}
+
+/// Repairs until it is done, once the rivals have moved on.
+fn finish(ring: &Ring, outcome: Recovery) {
+    if outcome == Recovery::Retry {
+        assert_eq!(ring.recover(2, &SecondIsDead), Recovery::Done);
+    } else {
+        assert_eq!(outcome, Recovery::Done);
+    }
+}
+
+/// The dead announced a position and did not claim it; a live putter announces the
+/// same, claims and commits while repair looks. Its claim must not become a tomb.
+#[test]
+fn repair_spares_the_claim_of_a_live_putter() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::put(0));
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || {
+                assert_eq!(put(&ring, &mut actor, 7), Ok(()));
+                // The announcement changes to a later one.
+                ring.announce(&mut actor, Announcement::IDLE);
+            })
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        putter.join().unwrap();
+        finish(&ring, outcome);
+        assert_eq!(drain(&ring, &mut actor), [7]);
+    });
+}
+
+/// The same for a live getter: its message must not be delivered again.
+#[test]
+fn repair_spares_the_claim_of_a_live_getter() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        put(&ring, &mut actor, 7).unwrap();
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::get(0));
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || {
+                assert_eq!(get(&ring, &mut actor), Ok(7));
+                ring.announce(&mut actor, Announcement::IDLE);
+            })
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        getter.join().unwrap();
+        finish(&ring, outcome);
+        assert_eq!(drain(&ring, &mut actor), []);
+    });
+}
+
+/// The dead claimed a put. Repair and a getter meet at the hole.
+#[test]
+fn a_getter_meets_a_hole_being_buried() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::put(0));
+        ring.claim_put(0).unwrap();
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || get(&ring, &mut actor).unwrap_err())
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        assert!(in_passing(getter.join().unwrap()));
+        finish(&ring, outcome);
+        assert_eq!(drain(&ring, &mut actor), []);
+    });
+}
+
+/// The dead claimed a get. Repair and another getter, who may take what repair gives
+/// back, meet.
+#[test]
+fn a_getter_meets_a_message_being_given_back() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        put(&ring, &mut actor, 7).unwrap();
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::get(0));
+        ring.claim_get(0).unwrap();
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || get(&ring, &mut actor).ok())
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        let mut seen: Vec<u64> = getter.join().unwrap().into_iter().collect();
+        finish(&ring, outcome);
+        seen.extend(drain(&ring, &mut actor));
+        assert_eq!(seen, [7]);
+    });
+}
+
+/// A getter that goes to sleep while a putter puts is woken, or does not sleep. A lost
+/// wake-up is a deadlock of the model.
+#[test]
+fn a_sleeper_hears_of_the_put() {
+    loom::model(|| {
+        let (ring, mut actor) = ring(1);
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || put(&ring, &mut actor, 7).unwrap())
+        };
+        let n = loop {
+            let ticket = ring.not_empty().announce();
+            // Loom knows no SeqCst accesses, but SeqCst fences.
+            barrier::heavy();
+            match get(&ring, &mut actor) {
+                Ok(n) => break n,
+                Err(TryGet::Empty) => drop(ring.not_empty().sleep(ticket, Deadline::NEVER)),
+                // A nap.
+                Err(TryGet::Pending(_)) => thread::yield_now(),
+                Err(why) => panic!("{why:?}"),
+            }
+        };
+        assert_eq!(n, 7);
+        putter.join().unwrap();
+    });
+}
