@@ -4,10 +4,12 @@
 pub(crate) mod child;
 pub(crate) mod post;
 pub(crate) mod scene;
+pub(crate) mod tally;
 pub(crate) mod tasks;
 
 pub(crate) use child::fork;
 pub(crate) use scene::{Gate, Scene};
+pub(crate) use tally::Words;
 
 use std::time::{Duration, Instant};
 
