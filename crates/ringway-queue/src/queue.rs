@@ -85,7 +85,8 @@ impl<T, C> Queue<T, C> {
     /// How many items were accepted and not taken, in all processes.
     ///
     /// Exact for completed operations; may be wrong as soon as it returns. Works after
-    /// `close`, too.
+    /// `close`, too. In an unbounded queue an item that a feeder just moves to the ring
+    /// may count twice for a moment.
     pub fn len(&self) -> usize {
         self.inner.len()
     }
