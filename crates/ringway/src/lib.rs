@@ -3,11 +3,13 @@
 //! * [`spawn`](mod@spawn): run a function in a new process, with handles among its
 //!   arguments.
 //! * [`inherit`]: hand handles to any program.
+//! * [`queue`]: queues of values between any number of processes.
 
 mod descriptor;
 pub mod inherit;
 mod letter;
 mod mark;
+pub mod queue;
 pub mod spawn;
 
 pub use inherit::{HandOver, HandOverError, InheritError, inherited};
