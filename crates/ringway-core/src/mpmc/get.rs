@@ -224,8 +224,9 @@ impl Ring {
             }
             // From here on the slot is ours; repair finds our name in it.
             let mine = State::owned(Phase::Taken, state.lap(), actor.participant());
-            // ORDERING mpmc-redeliver (acquire): the message. Relaxed on failure.
-            if word.compare_exchange(state.0, mine.0, Acquire, Relaxed).is_err() {
+            // Relaxed: the load above acquired the message, and a slot comes to this
+            // word once per lap.
+            if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
                 continue;
             }
             self.count_attempt(index);
