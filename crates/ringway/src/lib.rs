@@ -5,12 +5,14 @@
 //! * [`inherit`]: hand handles to any program.
 //! * [`pipe`]: two ends, each of which sends or receives or both.
 //! * [`wait`](wait()): the first of several.
+//! * [`queue`]: queues of values between any number of processes.
 
 mod descriptor;
 pub mod inherit;
 mod letter;
 mod mark;
 pub mod pipe;
+pub mod queue;
 pub mod spawn;
 mod waiting;
 
