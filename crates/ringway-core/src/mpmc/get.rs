@@ -213,7 +213,7 @@ impl Ring {
     }
 
     /// Nothing is in the ring. Will what was accepted before the shutdown still come?
-    fn drained_of_overflow(&self, tail: u64) -> TryGet {
+    pub(super) fn drained_of_overflow(&self, tail: u64) -> TryGet {
         // ORDERING accept-or-shutdown (SeqCst): a putter publishes its overflow and then
         // looks for the shutdown (`SharedRing::accepts`); we saw the shutdown and look
         // for overflow. One of the two sees the other.

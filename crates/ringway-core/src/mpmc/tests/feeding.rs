@@ -34,6 +34,21 @@ fn accepted_items_pass_an_orderly_shutdown() {
 }
 
 #[test]
+fn an_item_that_comes_between_two_looks_is_not_missed() {
+    let ring = ring(2);
+    let mut feeder = ring.actors().claim(1, 0).unwrap();
+    ring.participants().set_overflow(1, 1);
+    ring.shutdown(&mut feeder, false);
+    // A getter looks at the ring, and then at the overflow.
+    let seen = ring.enqueue_pos.load(SeqCst);
+    ring.try_put_accepted(&mut feeder, &number(1)).unwrap();
+    ring.participants().set_overflow(1, 0);
+    assert_eq!(ring.drained_of_overflow(seen), TryGet::Empty);
+    assert_eq!(ring.get_number(&mut feeder), Ok(1));
+    assert_eq!(ring.get_number(&mut feeder), Err(TryGet::ShutDown));
+}
+
+#[test]
 fn accepted_items_do_not_pass_an_immediate_one() {
     let ring = ring(2);
     let mut actor = ring.actors().claim(1, 0).unwrap();
