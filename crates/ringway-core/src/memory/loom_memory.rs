@@ -162,6 +162,9 @@ impl Region {
         if at.is_multiple_of(8) { self.words.get(at / 8).map(|w| &**w) } else { None }
     }
 
+    /// Nothing to fetch in a model.
+    pub fn prefetch(&self, _at: usize) {}
+
     /// Copies `src` to byte `at`.
     pub fn copy_in(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         check(self.len(), at as u64, src.len() as u64, 8)?;

@@ -47,6 +47,11 @@ impl Consumer {
     pub fn is_ready(&mut self) -> Result<bool, Corrupted> {
         if self.write_cache == self.pos {
             self.refresh()?;
+            if self.write_cache == self.pos {
+                // While the position travels from the producer's cache to ours, let the line
+                // of the next chunk travel beside it, not after it.
+                self.ring.data.prefetch(self.index(self.pos));
+            }
         }
         Ok(self.write_cache != self.pos)
     }

@@ -58,14 +58,21 @@ impl Spinner {
         if self.policy == WaitPolicy::Block {
             return look();
         }
-        // The first looks are free of clock readings: most waits are this short.
-        for _ in 0..LOOKS {
+        self.glance(&mut look).or_else(|| self.spin_slow(until, look))
+    }
+
+    /// The first part of [`spin`](Self::spin), free of clock readings: about a
+    /// microsecond, which is as long as most waits are. None with [`WaitPolicy::Block`].
+    #[inline]
+    pub fn glance<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        let looks = if self.policy == WaitPolicy::Block { 0 } else { LOOKS };
+        for _ in 0..looks {
             if let Some(found) = look() {
                 return Some(found);
             }
             crate::sync::spin_hint();
         }
-        self.spin_slow(until, look)
+        None
     }
 
     #[cold]
