@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::tasks::tasks;
+use common::tasks::{stop, tasks};
 use common::{SOON, Scene, fork, pattern, report, timed};
 use ringway_pipe::{Builder, Raw, RecvError, SendError, WaitPolicy, duplex, simplex};
 use std::thread;
@@ -233,4 +233,35 @@ fn a_child_that_closes_in_order_is_noticed_while_it_lives_on() {
     assert!(!tasks(child.pid()).is_empty(), "it lives");
     gate.open();
     child.join();
+}
+
+#[test]
+fn the_last_message_is_not_missed_whenever_the_end_comes() {
+    let _scene = Scene::begin();
+    for round in 0..100 {
+        let (mut receiver, mut sender) = simplex::<u32>().unwrap();
+        let started = common::Gate::new();
+        let child = fork(|| {
+            // Its look has two parts: at the ring, and at who holds the other end.
+            assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+            started.open();
+            let got = loop {
+                match receiver.try_recv() {
+                    Err(RecvError::Empty) => {}
+                    other => break other,
+                }
+            };
+            assert_eq!(got.unwrap(), 7, "round {round}");
+            assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
+        });
+        drop(receiver);
+        started.pass();
+        // Stop it anywhere, often between the two. Then both happen at once for it.
+        thread::sleep(Duration::from_micros(round * 3));
+        stop(&child);
+        sender.send(&7).unwrap();
+        drop(sender);
+        child.signal(libc::SIGCONT);
+        child.join();
+    }
 }
