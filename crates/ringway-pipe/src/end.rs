@@ -213,6 +213,9 @@ impl End {
                 return Ok(());
             }
             let inherited = held.born != generation();
+            if inherited && self.shape.reach == Reach::Named {
+                return Err(self.refuse_copy(&mut held));
+            }
             self.take_held(&mut held)?;
             inherited
         };
@@ -248,6 +251,16 @@ impl End {
         held.born = generation();
         held.taken = generation();
         Ok(())
+    }
+
+    /// Why a copy, made by fork, of an end that was opened by name cannot be used, not even
+    /// after its owner: the peer may have seen that one go and never look again.
+    fn refuse_copy(&self, held: &mut Held) -> OpenError {
+        match held.segment.locked().map(|lock| lock.locked_by_another(self.side as u64)) {
+            Ok(Ok(true)) => OpenError::EndInUse { pid: self.owner() },
+            Ok(_) => OpenError::Closed,
+            Err(error) => error.into(),
+        }
     }
 
     /// A process that inherited copies of both ends by fork and uses one of them means

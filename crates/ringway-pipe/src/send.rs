@@ -121,7 +121,9 @@ fn stream(
 ) -> Result<(), SendError> {
     producer.begin(message.len() as u64);
     let passed = pieces(end, producer, departures, spinner, message, until);
-    if passed.is_err() {
+    // A closed end may have another user already: whoever closed it let go of the lock.
+    // The receiver sees by the next message, or the end, that this one was cut off.
+    if passed.is_err() && end.state() & CLOSED == 0 {
         producer.abort();
         producer.ring().readable.notify();
     }
@@ -142,6 +144,9 @@ fn pieces(
     let worth_waking = usize::try_from(producer.ring().capacity() / 2).unwrap_or(usize::MAX);
     let (mut sent, mut told, mut pieces) = (0, 0, 0_u32);
     while sent < message.len() {
+        if end.state() & CLOSED != 0 {
+            return Err(SendError::Closed);
+        }
         let pushed =
             producer.push_part(&message[sent..], total).map_err(|what| corrupted(end, what))?;
         if pushed == 0 {

@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{Gate, SHORT, Scene, fork, report, timed};
-use ringway_pipe::{Builder, Pod, Receiver, RecvError, SendError, simplex};
+use common::{Gate, SHORT, Scene, fork, pattern, report, timed};
+use ringway_pipe::{Builder, Pod, Raw, Receiver, RecvError, SendError, simplex};
 use std::time::Duration;
 
 /// The parent makes both ends, one child reads, one writes five messages, the parent
@@ -206,5 +206,50 @@ fn a_fork_in_the_middle_of_the_watchers_look_leaves_the_child_able_to_close() {
             std::thread::sleep(Duration::from_micros(i * 7 % 150));
             fork(|| ends.iter().for_each(Receiver::close)).join();
         }
+    }
+}
+
+#[test]
+fn an_end_closed_in_mid_stream_by_another_thread_goes_to_a_successor_unharmed() {
+    let _scene = Scene::begin();
+    for round in 0..60_u64 {
+        let (mut receiver, mut sender) =
+            Builder::new().capacity(4096).simplex::<Vec<u8>, Raw>().unwrap();
+        sender.send(&vec![1]).unwrap();
+        // Waits for its turn on a copy of the end.
+        let successor = fork(|| {
+            loop {
+                match sender.send(&pattern(600, round)) {
+                    Ok(()) => break,
+                    Err(SendError::EndInUse { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            (1..20).for_each(|i| sender.send(&pattern(600, round + i)).unwrap());
+        });
+        assert_eq!(receiver.recv().unwrap(), [1]);
+        let sender = sender.into_shared();
+        let closer = sender.clone();
+        let streaming = std::thread::spawn(move || sender.send(&vec![7; 10_000]));
+        // It sleeps on a full ring. Closing lets the successor in and wakes it, in this
+        // order: it must touch the ring no more.
+        std::thread::sleep(Duration::from_millis(5));
+        closer.close();
+        std::thread::sleep(Duration::from_millis(5));
+        let mut next = round;
+        loop {
+            match receiver.recv() {
+                Ok(got) => {
+                    assert!(got == pattern(600, next), "round {round}, message {next}");
+                    next += 1;
+                }
+                Err(RecvError::Truncated) => assert_eq!(next, round, "once, before the successor"),
+                Err(RecvError::Eof) => break,
+                Err(error) => panic!("round {round}: {error}"),
+            }
+        }
+        assert_eq!(next, round + 20);
+        assert!(matches!(streaming.join().unwrap(), Err(SendError::Closed)));
+        successor.join();
     }
 }

@@ -299,16 +299,22 @@ fn a_copy_made_by_fork_holds_nothing() {
     let name = scene.name("pipe");
     let mut receiver = receiver(&name).unwrap();
     let mut sender: Sender<u32> = new().open_sender(&name).unwrap();
-    let gate = Gate::new();
+    let (tried, closed, ended) = (Gate::new(), Gate::new(), Gate::new());
     let child = fork(|| {
         assert!(matches!(sender.send(&9), Err(SendError::EndInUse { .. })));
-        gate.pass();
+        tried.open();
+        closed.pass();
+        // Nor can it be used later: its message might never be received.
+        assert!(matches!(sender.send(&9), Err(SendError::Closed)));
+        ended.pass();
     });
+    tried.pass();
     sender.send(&1).unwrap();
     assert_eq!(receiver.recv().unwrap(), 1);
     drop(sender);
+    closed.open();
     assert!(matches!(receiver.recv_timeout(SOON), Err(RecvError::Eof)));
-    gate.open();
+    ended.open();
     child.join();
 }
 

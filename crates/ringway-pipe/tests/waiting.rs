@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::tasks::until_asleep;
+use common::tasks::{stop, until_asleep};
 use common::{LONG, SHORT, SOON, Scene, fork, pattern, timed};
 use ringway_core::wait::{Deadline, Waitable, wait_any};
 use ringway_pipe::{Builder, Raw, Receiver, RecvError, SendError, Sender, duplex, simplex};
@@ -45,8 +45,10 @@ fn poll_does_not_see_what_was_withdrawn() {
         assert!(matches!(late, Err(SendError::Timeout)));
     });
     until_asleep(child.pid());
+    stop(&child);
     assert!(receiver.poll(Duration::ZERO).unwrap(), "the beginning is there");
     assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    child.signal(libc::SIGCONT);
     child.join();
     assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
     assert!(!receiver.poll(SHORT).unwrap());
