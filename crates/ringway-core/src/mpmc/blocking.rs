@@ -119,13 +119,10 @@ impl SharedRing {
     #[inline]
     pub fn try_put(&self, message: &[u8]) -> Result<(), PutError> {
         let attachment = self.attachment()?;
-        match put_once(attachment, message) {
-            Try::Done(result) => result,
-            other => {
-                retry(attachment, other, || put_once(attachment, message)).unwrap_or_else(|busy| {
-                    Err(if busy { PutError::Contended } else { PutError::Full })
-                })
-            }
+        // The common case apart, without the larger types of the others.
+        match attachment.with_actor(|ring, actor| ring.try_put(actor, message)) {
+            Ok(()) => Ok(()),
+            Err(why) => try_put_failed(attachment, message, why),
         }
     }
 
@@ -140,6 +137,7 @@ impl SharedRing {
     ///
     /// [`PutError::Full`] at the deadline, [`PutError::Interrupted`] and the lasting
     /// ones.
+    #[inline]
     pub fn put(
         &self,
         message: &[u8],
@@ -147,18 +145,10 @@ impl SharedRing {
         deadline: Deadline,
     ) -> Result<(), PutError> {
         let attachment = self.attachment()?;
-        if let Try::Done(result) = put_once(attachment, message) {
-            return result;
+        match attachment.with_actor(|ring, actor| ring.try_put(actor, message)) {
+            Ok(()) => Ok(()),
+            Err(why) => put_wait(attachment, message, why, spinner, deadline),
         }
-        let ring = &attachment.ring;
-        let hint = || ring.may_have_room();
-        wait(attachment, ring.not_full(), spinner, deadline, hint, || put_once(attachment, message))
-            .unwrap_or_else(|ended| {
-                Err(match ended {
-                    Ended::TimedOut => PutError::Full,
-                    Ended::Interrupted => PutError::Interrupted,
-                })
-            })
     }
 
     /// Takes one message, if there is one now: copies as much of it as fits to
@@ -176,13 +166,9 @@ impl SharedRing {
     #[inline]
     pub fn try_get(&self, buffer: &mut [u8]) -> Result<usize, GetError> {
         let attachment = self.attachment()?;
-        match get_once(attachment, buffer) {
-            Try::Done(result) => result,
-            other => {
-                retry(attachment, other, || get_once(attachment, buffer)).unwrap_or_else(|busy| {
-                    Err(if busy { GetError::Contended } else { GetError::Empty })
-                })
-            }
+        match attachment.with_actor(|ring, actor| ring.try_get(actor, buffer)) {
+            Ok(len) => Ok(len),
+            Err(why) => try_get_failed(attachment, buffer, why),
         }
     }
 
@@ -196,6 +182,7 @@ impl SharedRing {
     ///
     /// [`GetError::Empty`] at the deadline, [`GetError::Interrupted`] and the lasting
     /// ones.
+    #[inline]
     pub fn get(
         &self,
         buffer: &mut [u8],
@@ -203,22 +190,79 @@ impl SharedRing {
         deadline: Deadline,
     ) -> Result<usize, GetError> {
         let attachment = self.attachment()?;
-        if let Try::Done(result) = get_once(attachment, buffer) {
-            return result;
+        match attachment.with_actor(|ring, actor| ring.try_get(actor, buffer)) {
+            Ok(len) => Ok(len),
+            Err(why) => get_wait(attachment, buffer, why, spinner, deadline),
         }
-        let ring = &attachment.ring;
-        let hint = || ring.may_have_message();
-        wait(attachment, ring.not_empty(), spinner, deadline, hint, || get_once(attachment, buffer))
-            .unwrap_or_else(|ended| {
-                Err(match ended {
-                    Ended::TimedOut => GetError::Empty,
-                    Ended::Interrupted => GetError::Interrupted,
-                })
-            })
     }
 }
 
-#[inline]
+#[cold]
+fn try_put_failed(
+    attachment: &Arc<Attachment>,
+    message: &[u8],
+    why: TryPut,
+) -> Result<(), PutError> {
+    let last = put_failed(attachment, why, message.len());
+    retry(attachment, last, || put_once(attachment, message))
+        .unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
+}
+
+#[cold]
+fn try_get_failed(
+    attachment: &Arc<Attachment>,
+    buffer: &mut [u8],
+    why: TryGet,
+) -> Result<usize, GetError> {
+    let last = get_failed(attachment, why);
+    retry(attachment, last, || get_once(attachment, buffer))
+        .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+}
+
+#[cold]
+fn put_wait(
+    attachment: &Arc<Attachment>,
+    message: &[u8],
+    why: TryPut,
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<(), PutError> {
+    if let Try::Done(result) = put_failed(attachment, why, message.len()) {
+        return result;
+    }
+    let ring = &attachment.ring;
+    let hint = || ring.may_have_room();
+    wait(attachment, ring.not_full(), spinner, deadline, hint, || put_once(attachment, message))
+        .unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::TimedOut => PutError::Full,
+                Ended::Interrupted => PutError::Interrupted,
+            })
+        })
+}
+
+#[cold]
+fn get_wait(
+    attachment: &Arc<Attachment>,
+    buffer: &mut [u8],
+    why: TryGet,
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<usize, GetError> {
+    if let Try::Done(result) = get_failed(attachment, why) {
+        return result;
+    }
+    let ring = &attachment.ring;
+    let hint = || ring.may_have_message();
+    wait(attachment, ring.not_empty(), spinner, deadline, hint, || get_once(attachment, buffer))
+        .unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::TimedOut => GetError::Empty,
+                Ended::Interrupted => GetError::Interrupted,
+            })
+        })
+}
+
 fn put_once(attachment: &Arc<Attachment>, message: &[u8]) -> Try<(), PutError> {
     match attachment.with_actor(|ring, actor| ring.try_put(actor, message)) {
         Ok(()) => Try::Done(Ok(())),
@@ -243,7 +287,6 @@ pub(super) fn put_failed(attachment: &Attachment, why: TryPut, len: usize) -> Tr
     }
 }
 
-#[inline]
 pub(super) fn get_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
     match attachment.with_actor(|ring, actor| ring.try_get(actor, buffer)) {
         Ok(len) => Try::Done(Ok(len)),
@@ -266,7 +309,6 @@ fn get_failed(attachment: &Attachment, why: TryGet) -> Try<usize, GetError> {
 
 /// Repeats a non-blocking try while others get in the way. `Err` says whether they
 /// still do.
-#[cold]
 pub(super) fn retry<T, E>(
     attachment: &Attachment,
     mut last: Try<T, E>,
@@ -288,7 +330,6 @@ pub(super) fn retry<T, E>(
 }
 
 /// Waits until a try is done. `worth_trying` is a look that costs next to nothing.
-#[cold]
 pub(super) fn wait<T, E>(
     attachment: &Attachment,
     event: &Event,

@@ -1,7 +1,7 @@
 //! Getting.
 
 use super::position::POSITION_MASK;
-use super::put::ATTEMPTS;
+use super::put::{ATTEMPTS, At};
 use super::ring::Ring;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::peer::{Actor, Committed};
@@ -23,6 +23,9 @@ pub enum TryGet {
     /// The memory makes no sense: what was wrong. If it was the message, it is gone.
     Corrupted(&'static str),
 }
+
+/// The slot was released, and what it held was no message.
+const WRONG_LENGTH: TryGet = TryGet::Corrupted("a message's length");
 
 /// What to do after a look at a slot without a message.
 enum Next {
@@ -87,33 +90,64 @@ impl Ring {
         buffer: &mut [u8],
     ) -> Result<usize, TryGet> {
         // Relaxed: a first guess. The slot's state and the CAS decide.
+        let head = self.dequeue_pos.load(Relaxed);
+        match self.get_at::<ANNOUNCE>(actor, buffer, head) {
+            At::Done(Some(len)) => Ok(len),
+            At::Done(None) => Err(WRONG_LENGTH),
+            At::Lost(_) | At::NotFree => self.get_slow::<ANNOUNCE>(actor, buffer),
+        }
+    }
+
+    /// The get itself, if the slot of `head` is full and nobody else claims it first.
+    #[inline(always)]
+    fn get_at<const ANNOUNCE: bool>(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+        head: u64,
+    ) -> At<Option<usize>> {
+        let full = State::of(Phase::Full, self.positions.lap(head));
+        if self.state(head) != Some(full) {
+            return At::NotFree;
+        }
+        if ANNOUNCE {
+            self.announce(actor, Announcement::get(head));
+        }
+        if let Err(seen) = self.claim_get(head) {
+            return At::Lost(seen);
+        }
+        let len = self.read(head, buffer);
+        self.release(head);
+        self.not_full.notify();
+        self.actors.count_one(actor, Committed::Get);
+        At::Done(len)
+    }
+
+    /// The first attempt failed. Apart from it, so that it stays short.
+    #[inline(never)]
+    fn get_slow<const ANNOUNCE: bool>(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
         let mut head = self.dequeue_pos.load(Relaxed);
         let mut attempts = ATTEMPTS;
         while attempts > 0 {
             attempts -= 1;
+            match self.get_at::<ANNOUNCE>(actor, buffer, head) {
+                At::Done(len) => return len.ok_or(WRONG_LENGTH),
+                At::Lost(seen) => {
+                    head = seen;
+                    spin_hint();
+                    continue;
+                }
+                At::NotFree => {}
+            }
             let Some(state) = self.state(head) else {
                 self.announce(actor, Announcement::IDLE);
                 return Err(TryGet::Corrupted("dequeue_pos is no position"));
             };
-            let lap = self.positions.lap(head);
-            if state == State::of(Phase::Full, lap) {
-                if ANNOUNCE {
-                    self.announce(actor, Announcement::get(head));
-                }
-                match self.claim_get(head) {
-                    Ok(()) => {
-                        let len = self.read(head, buffer);
-                        self.release(head);
-                        self.not_full.notify();
-                        self.actors.count_one(actor, Committed::Get);
-                        return len.ok_or(TryGet::Corrupted("a message's length"));
-                    }
-                    Err(seen) => {
-                        head = seen;
-                        spin_hint();
-                    }
-                }
-            } else if state == State::of(Phase::Tomb, lap) {
+            if state == State::of(Phase::Tomb, self.positions.lap(head)) {
                 if self.retire(actor, head) {
                     // Progress, bounded by the number of tombs.
                     attempts += 1;
@@ -236,7 +270,7 @@ impl Ring {
             word.swap(State::of(Phase::Empty, self.positions.lap_after(state.lap())).0, SeqCst);
             self.not_full.notify();
             self.actors.count_one(actor, Committed::Get);
-            return Some(len.ok_or(TryGet::Corrupted("a message's length")));
+            return Some(len.ok_or(WRONG_LENGTH));
         }
         // None is left, unless one was marked since: then the generation has grown.
         // SeqCst, as every change of the marks.

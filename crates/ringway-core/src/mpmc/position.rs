@@ -23,6 +23,7 @@ pub const MAX_SLOTS: u64 = 1 << 30;
 pub struct Positions {
     slots: u64,
     index_bits: u32,
+    index_mask: u64,
     /// Lap as slots record it: at most [`LAP_BITS`], fewer where positions have fewer.
     lap_mask: u64,
 }
@@ -35,7 +36,7 @@ impl Positions {
         }
         let index_bits = u64::BITS - (slots - 1).leading_zeros();
         let lap_mask = (1 << LAP_BITS.min(POSITION_BITS - index_bits)) - 1;
-        Some(Self { slots, index_bits, lap_mask })
+        Some(Self { slots, index_bits, index_mask: (1 << index_bits) - 1, lap_mask })
     }
 
     /// How many slots.
@@ -48,7 +49,7 @@ impl Positions {
     /// memory ([`is_valid`](Self::is_valid)).
     #[inline]
     pub fn index(&self, position: u64) -> u64 {
-        position & ((1 << self.index_bits) - 1)
+        position & self.index_mask
     }
 
     /// The lap of `position` as its slot records it.
@@ -85,8 +86,8 @@ impl Positions {
     pub fn next(&self, position: u64) -> u64 {
         debug_assert!(self.is_valid(position));
         if self.index(position) + 1 == self.slots {
-            // Cannot overflow: 62 bits plus one step.
-            ((position >> self.index_bits) + 1) << self.index_bits & POSITION_MASK
+            // One more lap, index 0. Cannot overflow: 62 bits plus one step.
+            ((position | self.index_mask) + 1) & POSITION_MASK
         } else {
             position + 1
         }

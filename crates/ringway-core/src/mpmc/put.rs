@@ -28,6 +28,15 @@ pub enum TryPut {
     Corrupted(&'static str),
 }
 
+/// What came of an attempt at a certain position.
+pub(super) enum At<T = ()> {
+    Done(T),
+    /// Another claimed it; what is there instead.
+    Lost(u64),
+    /// The slot is not in the state it takes.
+    NotFree,
+}
+
 /// What to do after a look at a slot that is not free.
 enum Next {
     /// Look again, at this position.
@@ -73,33 +82,55 @@ impl Ring {
             return Err(TryPut::TooLong);
         }
         // Relaxed: a first guess. The slot's state and the CAS decide.
+        let tail = self.enqueue_pos.load(Relaxed);
+        match self.put_at::<ANNOUNCE>(actor, message, tail) {
+            At::Done(()) => Ok(()),
+            At::Lost(_) | At::NotFree => self.put_slow::<ANNOUNCE>(actor, message),
+        }
+    }
+
+    /// The put itself, if the slot of `tail` is free and nobody else claims it first.
+    #[inline(always)]
+    fn put_at<const ANNOUNCE: bool>(&self, actor: &mut Actor, message: &[u8], tail: u64) -> At {
+        let free = State::of(Phase::Empty, self.positions.lap(tail));
+        if self.state(tail) != Some(free) {
+            return At::NotFree;
+        }
+        if ANNOUNCE {
+            self.announce(actor, Announcement::put(tail));
+        }
+        if let Err(seen) = self.claim_put(tail) {
+            return At::Lost(seen);
+        }
+        self.write(tail, message);
+        self.publish(tail);
+        self.not_empty.notify();
+        self.actors.count_one(actor, Committed::Put);
+        At::Done(())
+    }
+
+    /// The first attempt failed. Apart from it, so that it stays short.
+    #[inline(never)]
+    fn put_slow<const ANNOUNCE: bool>(
+        &self,
+        actor: &mut Actor,
+        message: &[u8],
+    ) -> Result<(), TryPut> {
         let mut tail = self.enqueue_pos.load(Relaxed);
         for _ in 0..ATTEMPTS {
-            let Some(state) = self.state(tail) else {
-                return Err(self.put_refused(actor, tail));
-            };
-            if state == State::of(Phase::Empty, self.positions.lap(tail)) {
-                if ANNOUNCE {
-                    self.announce(actor, Announcement::put(tail));
+            match self.put_at::<ANNOUNCE>(actor, message, tail) {
+                At::Done(()) => return Ok(()),
+                At::Lost(seen) => {
+                    tail = seen;
+                    spin_hint();
                 }
-                match self.claim_put(tail) {
-                    Ok(()) => {
-                        self.write(tail, message);
-                        self.publish(tail);
-                        self.not_empty.notify();
-                        self.actors.count_one(actor, Committed::Put);
-                        return Ok(());
-                    }
-                    Err(seen) => {
-                        tail = seen;
-                        spin_hint();
-                    }
+                At::NotFree if !self.positions.is_valid(tail) => {
+                    return Err(self.put_refused(actor, tail));
                 }
-            } else {
-                match self.put_blocked(actor, tail) {
+                At::NotFree => match self.put_blocked(actor, tail) {
                     Next::Again(seen) => tail = seen,
                     Next::Stop(why) => return Err(why),
-                }
+                },
             }
         }
         self.announce(actor, Announcement::IDLE);
