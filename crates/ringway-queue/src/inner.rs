@@ -106,8 +106,7 @@ impl Inner {
 
     pub(crate) fn len(&self) -> usize {
         let len = match self.local {
-            // In the order in which items move on, so that none is missed.
-            Some(_) => self.ring.overflow().saturating_add(self.ring.len()),
+            Some(_) => self.ring.total_len(),
             None => self.ring.len(),
         };
         usize::try_from(len).unwrap_or(usize::MAX)

@@ -151,21 +151,23 @@ impl Overflow {
                 }
             };
             let mut items = self.items();
-            match put {
+            // After the put: who sees the lower number finds the item. A ring that
+            // refuses to be told is corrupted.
+            let _ = match put {
                 Ok(()) => {
                     items.queue.pop_front();
                     items.settled += 1;
+                    self.waiting.store(items.queue.len(), Release);
+                    self.ring.moved_overflow(items.queue.len() as u64)
                 }
                 // Nothing that waits will ever be published.
                 Err(_) => {
                     items.lost += items.queue.len();
                     items.settled += items.queue.len() as u64;
                     items.queue.clear();
+                    self.publish_count(&items)
                 }
-            }
-            // After the put: who sees the lower number finds the item. A ring that
-            // refuses to be told is corrupted.
-            let _ = self.publish_count(&items);
+            };
             let empty = items.queue.is_empty();
             drop(items);
             if empty {

@@ -42,7 +42,8 @@ type Types<T, C> = fn(T, C) -> (T, C);
 /// normal exit (`exit`, the end of `main`) wait until all is committed. They do not if
 /// [cancelled](Self::cancel_join_thread), if the queue was shut down at once, or if no
 /// other process is attached; one to which the queue was handed in the last ten seconds
-/// counts as attached.
+/// counts as attached. A child that was forked without exec has copies of all handles
+/// and never drops the last one: there, `join_thread` and a normal exit wait.
 ///
 /// # Order
 ///
@@ -85,8 +86,8 @@ impl<T, C> Queue<T, C> {
     /// How many items were accepted and not taken, in all processes.
     ///
     /// Exact for completed operations; may be wrong as soon as it returns. Works after
-    /// `close`, too. In an unbounded queue an item that a feeder just moves to the ring
-    /// may count twice for a moment.
+    /// `close`, too. One too high for each process that was stopped in the middle of
+    /// moving an item from its memory to the ring.
     pub fn len(&self) -> usize {
         self.inner.len()
     }

@@ -170,6 +170,14 @@ impl Attachment {
         &self.label
     }
 
+    /// So many accepted items wait in this process's memory.
+    pub(super) fn overflow_has_changed(&self, items: u64) {
+        if items == 0 {
+            // Getters of a ring that is shut down wait for this.
+            self.ring.not_empty().broadcast();
+        }
+    }
+
     /// What joiners of a joinable queue sleep on.
     pub(super) fn tasks_done(&self) -> &Event {
         &self.tasks_done

@@ -287,7 +287,6 @@ pub(super) fn put_failed(attachment: &Attachment, why: TryPut, len: usize) -> Tr
     }
 }
 
-#[inline]
 pub(super) fn get_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
     match attachment.with_actor(|ring, actor| ring.try_get(actor, buffer)) {
         Ok(len) => Try::Done(Ok(len)),
@@ -310,7 +309,6 @@ fn get_failed(attachment: &Attachment, why: TryGet) -> Try<usize, GetError> {
 
 /// Repeats a non-blocking try while others get in the way. `Err` says whether they
 /// still do.
-#[cold]
 pub(super) fn retry<T, E>(
     attachment: &Attachment,
     mut last: Try<T, E>,
@@ -332,7 +330,6 @@ pub(super) fn retry<T, E>(
 }
 
 /// Waits until a try is done. `worth_trying` is a look that costs next to nothing.
-#[cold]
 pub(super) fn wait<T, E>(
     attachment: &Attachment,
     event: &Event,

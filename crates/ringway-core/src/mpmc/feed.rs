@@ -82,7 +82,8 @@ impl Ring {
 impl SharedRing {
     /// Puts one message that was accepted before, waiting for room until `stop` says
     /// so; it is asked at least twice a second, and after each
-    /// [`look_up`](Self::look_up).
+    /// [`look_up`](Self::look_up). To be followed by
+    /// [`moved_overflow`](Self::moved_overflow). For one thread of a process at a time.
     ///
     /// # Errors
     ///
@@ -100,6 +101,42 @@ impl SharedRing {
                     Ended::Interrupted => PutError::Interrupted,
                 })
             })
+    }
+
+    /// Says that [`put_accepted`](Self::put_accepted) has put an item, and so many wait
+    /// now.
+    ///
+    /// # Errors
+    ///
+    /// The lasting ones.
+    pub fn moved_overflow(&self, items: u64) -> Result<(), PutError> {
+        let attachment = self.attachment()?;
+        attachment.ring.participants().moved_overflow(attachment.participant(), items);
+        attachment.overflow_has_changed(items);
+        Ok(())
+    }
+
+    /// How many items were accepted and not taken: [`len`](Self::len) and
+    /// [`overflow`](Self::overflow) together, none of them twice. Exact for completed
+    /// operations; may be wrong as soon as it returns, and one too high for each process
+    /// that was stopped while it moved an item.
+    pub fn total_len(&self) -> u64 {
+        const LOOKS: u32 = 10_000;
+        let ring = &self.any_attachment().ring;
+        for look in 0..LOOKS {
+            // Overflow first: items move from there to the ring.
+            let before = ring.participants().settled_overflow();
+            let len = ring.len();
+            match before {
+                Some((items, _)) if ring.participants().settled_overflow() == before => {
+                    return items.saturating_add(len);
+                }
+                _ if look % 64 == 63 => std::thread::yield_now(),
+                _ => spin_hint(),
+            }
+        }
+        let overflow = ring.participants().overflow();
+        overflow.saturating_add(ring.len())
     }
 
     /// Makes those who wait for room look at what may stop them.
@@ -124,12 +161,18 @@ fn accepted_once(
     message: &[u8],
     stop: &dyn Fn() -> bool,
 ) -> Try<(), PutError> {
+    let table = attachment.ring.participants();
+    // From here on the item may be counted twice. It ends with `moved_overflow`.
+    table.step_overflow(attachment.participant());
     match attachment.with_actor(|ring, actor| ring.try_put_accepted(actor, message)) {
         Ok(()) => Try::Done(Ok(())),
-        Err(why) => match put_failed(attachment, why, message.len()) {
-            Try::Done(result) => Try::Done(result),
-            _ if stop() => Try::Done(Err(PutError::Full)),
-            other => other,
-        },
+        Err(why) => {
+            table.step_overflow(attachment.participant());
+            match put_failed(attachment, why, message.len()) {
+                Try::Done(result) => Try::Done(result),
+                _ if stop() => Try::Done(Err(PutError::Full)),
+                other => other,
+            }
+        }
     }
 }

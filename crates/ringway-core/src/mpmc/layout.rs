@@ -57,7 +57,8 @@ pub(crate) mod at {
         pub(crate) const PID_NAMESPACE: usize = 32;
         /// Start of the process in clock ticks since boot; tells a re-used PID.
         pub(crate) const START_TIME: usize = 40;
-        /// Accepted items that wait in the process's own memory. One writer.
+        /// Accepted items that wait in the process's own memory, and whether one is being
+        /// moved. One process writes it. See `OverflowCount`.
         pub(crate) const OVERFLOW: usize = 48;
         /// Of a joinable queue: items taken and not done, and items lost. See `tasks`.
         pub(crate) const TASKS: usize = 56;

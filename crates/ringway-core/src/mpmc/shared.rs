@@ -173,10 +173,7 @@ impl SharedRing {
     pub fn set_overflow(&self, items: u64) -> core::result::Result<(), PutError> {
         let attachment = self.attachment()?;
         attachment.ring.participants().set_overflow(attachment.participant(), items);
-        if items == 0 {
-            // Getters of a ring that is shut down wait for this.
-            attachment.ring.not_empty().broadcast();
-        }
+        attachment.overflow_has_changed(items);
         Ok(())
     }
 

@@ -92,7 +92,7 @@ impl SharedRing {
         for _ in 0..LOOKS {
             let before = table.departures();
             // In the order in which items move on.
-            let waiting = self.overflow().saturating_add(self.len());
+            let waiting = self.total_len();
             unfinished = waiting.saturating_add(sum(table, TaskCount::held));
             // A death moves items back, from a count to the ring.
             if table.departures() == before {

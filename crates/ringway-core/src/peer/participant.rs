@@ -4,7 +4,7 @@ use crate::memory::{Memory, OutOfBounds, Region};
 use crate::mpmc::layout::LINE;
 use crate::mpmc::layout::at::{self, RECORD};
 use crate::sync::AtomicU64;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 /// What a record says about its participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,22 +177,81 @@ impl Participants {
     /// Says how many accepted items wait in the memory of `id`'s process. Only that
     /// process calls this, one thread at a time.
     pub fn set_overflow(&self, id: u32, items: u64) {
+        // ORDERING overflow-count (release): an item is put before it stops counting
+        // here, and who sees the lower count sees the put.
+        self.change_overflow(id, |count| count.with_items(items));
+    }
+
+    /// One of the items is about to be moved to the ring, or was not after all.
+    pub(crate) fn step_overflow(&self, id: u32) {
+        // ORDERING overflow-count (release): as in `set_overflow`.
+        self.change_overflow(id, OverflowCount::stepped);
+    }
+
+    /// One of the items was moved to the ring; so many wait now.
+    pub(crate) fn moved_overflow(&self, id: u32, items: u64) {
+        // ORDERING overflow-count (release): as in `set_overflow`.
+        self.change_overflow(id, |count| count.stepped().with_items(items));
+    }
+
+    fn change_overflow(&self, id: u32, change: impl Fn(OverflowCount) -> OverflowCount) {
         if let Some(word) = self.word(id, at::participant::OVERFLOW) {
-            // ORDERING overflow-count (release): an item is put before it stops
-            // counting here, and who sees the lower count sees the put.
-            word.store(items, Release);
+            // An RMW: the thread that moves items and those that accept more share it.
+            // SeqCst, which includes the release: moving is announced before the claim.
+            let _ = word.fetch_update(SeqCst, Relaxed, |word| Some(change(OverflowCount(word)).0));
         }
     }
 
-    /// Accepted items that wait in the memory of processes not known to be dead.
+    /// The overflow counts of processes not known to be dead.
+    fn overflow_counts(&self) -> impl Iterator<Item = OverflowCount> {
+        let live = (1..=self.count).filter(|id| self.standing(*id) == Standing::Live);
+        // ORDERING overflow-count (acquire): pairs with `set_overflow`.
+        live.filter_map(|id| self.word(id, at::participant::OVERFLOW))
+            .map(|word| OverflowCount(word.load(Acquire)))
+    }
+
+    /// Accepted items that wait in the memory of processes not known to be dead. One
+    /// that is being moved counts.
     pub fn overflow(&self) -> u64 {
-        let waiting = |id| match self.standing(id) {
-            // ORDERING overflow-count (acquire): pairs with `set_overflow`.
-            Standing::Live => {
-                self.word(id, at::participant::OVERFLOW).map_or(0, |word| word.load(Acquire))
-            }
-            Standing::Free | Standing::Dead => 0,
-        };
-        (1..=self.count).map(waiting).fold(0, u64::saturating_add)
+        self.overflow_counts().map(OverflowCount::items).fold(0, u64::saturating_add)
+    }
+
+    /// The same, and a number that changes with every move; `None` while one is under
+    /// way.
+    pub(crate) fn settled_overflow(&self) -> Option<(u64, u64)> {
+        self.overflow_counts().try_fold((0, 0), |(items, steps): (u64, u64), count| {
+            let settled = !count.is_moving();
+            settled
+                .then(|| (items.saturating_add(count.items()), steps.wrapping_add(count.steps())))
+        })
+    }
+}
+
+/// How many accepted items wait in a process's memory, and whether one of them is on
+/// its way to the ring: `steps:32 | items:32`. The steps are odd during a move, when
+/// the item may be in both places; they are a sequence lock for those who count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OverflowCount(u64);
+
+impl OverflowCount {
+    fn items(self) -> u64 {
+        self.0 & u64::from(u32::MAX)
+    }
+
+    fn steps(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn is_moving(self) -> bool {
+        self.steps() % 2 == 1
+    }
+
+    fn stepped(self) -> Self {
+        // The steps wrap round above.
+        Self(self.0.wrapping_add(1 << 32))
+    }
+
+    fn with_items(self, items: u64) -> Self {
+        Self(self.steps() << 32 | items.min(u64::from(u32::MAX)))
     }
 }

@@ -49,6 +49,33 @@ fn an_item_that_comes_between_two_looks_is_not_missed() {
 }
 
 #[test]
+fn an_item_on_its_way_is_seen_to_be() {
+    let ring = ring(2);
+    let table = ring.participants();
+    table.set_overflow(1, 2);
+    table.set_overflow(2, 1);
+    let (items, before) = table.settled_overflow().unwrap();
+    assert_eq!((items, table.overflow()), (3, 3));
+    table.step_overflow(1);
+    assert_eq!((table.settled_overflow(), table.overflow()), (None, 3));
+    // Another is accepted meanwhile.
+    table.set_overflow(1, 3);
+    assert_eq!((table.settled_overflow(), table.overflow()), (None, 4));
+    table.moved_overflow(1, 2);
+    let (items, after) = table.settled_overflow().unwrap();
+    assert_eq!(items, 3);
+    assert_ne!(before, after, "the same number, but not the same items");
+    // It was not moved after all.
+    table.step_overflow(1);
+    table.step_overflow(1);
+    assert_eq!(table.settled_overflow().unwrap().0, 3);
+    // Who dies on the way leaves nothing.
+    table.step_overflow(1);
+    table.free(1);
+    assert_eq!(table.settled_overflow().unwrap().0, 1);
+}
+
+#[test]
 fn accepted_items_do_not_pass_an_immediate_one() {
     let ring = ring(2);
     let mut actor = ring.actors().claim(1, 0).unwrap();
