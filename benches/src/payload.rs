@@ -1,7 +1,7 @@
 //! What goes through the subjects, and how the receiver knows that it came whole.
 //!
 //! A message begins with its sequence number. Behind it, one word in every
-//! [`STRIDE`] bytes and the last word depend on the number too; all other bytes are a
+//! `STRIDE` bytes and the last word depend on the number too; all other bytes are a
 //! fixed pattern. So the sender writes and the receiver reads something new in every
 //! part of every message, at a cost that is small against one copy of it.
 

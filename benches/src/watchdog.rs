@@ -1,7 +1,7 @@
 //! Ends a measurement whose partner died or whose subject hangs.
 //!
 //! A spinning subject cannot be interrupted from its own thread. So one thread looks
-//! every [`TICK`] whether an armed wait is overdue or its partner has ended; then it
+//! every `TICK` whether an armed wait is overdue or its partner has ended; then it
 //! says so, kills and reaps the partner, and ends the program with [`EXIT`]. It
 //! sleeps in between: arming is one uncontended lock, outside the timed part.
 

@@ -196,8 +196,11 @@ const WRITE_POS: u64 = 4096 + 256;
 const READ_POS: u64 = WRITE_POS + 128;
 const DATA: u64 = 4096 + 4096;
 
+type RawReceiver = Receiver<Vec<u8>, Raw>;
+type RawSender = Sender<Vec<u8>, Raw>;
+
 /// A one-way pipe of 4 KiB whose bytes the test can change.
-fn open_hearted(scene: &Scene) -> (Receiver<Vec<u8>, Raw>, Sender<Vec<u8>, Raw>, File) {
+fn open_hearted(scene: &Scene) -> (RawReceiver, RawSender, File) {
     let name = scene.name("pipe");
     let receiver = new().capacity(4096).create_receiver(&name).unwrap();
     let path = Name::new(&name).unwrap().path().to_owned();
@@ -303,7 +306,7 @@ fn a_directory_without_permission() {
     let name = scene.name("pipe");
     let dir = std::env::temp_dir().join(scene.name("closed"));
     std::fs::create_dir(&dir).unwrap();
-    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let child = fork(|| {
         // SAFETY: a child of fork has one thread.
         unsafe { std::env::set_var("RINGWAY_DIR", &dir) };
