@@ -128,8 +128,8 @@ impl Builder {
                 .map_err(|e| Error::os("create", "the tokens of a pipe", e))?;
         let fd_b = segment.share()?;
         let (memory, _, fd_a, label) = segment.into_parts();
-        let a = End::new(&memory, shape, Side::A, fd_a, Some(token_a), &label)?;
-        let b = End::new(&memory, shape, Side::B, fd_b, Some(token_b), &label)?;
+        let a = End::hold(&memory, shape, Side::A, fd_a, Some(token_a), &label)?;
+        let b = End::hold(&memory, shape, Side::B, fd_b, Some(token_b), &label)?;
         End::pair(&a, &b);
         Ok((a, b))
     }

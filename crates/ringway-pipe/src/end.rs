@@ -127,7 +127,12 @@ fn gone() -> Error {
 }
 
 impl End {
-    pub(crate) fn new(
+    /// A new end, held once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupted`] if the shape does not fit the memory.
+    pub(crate) fn hold(
         memory: &Memory,
         shape: Shape,
         side: Side,

@@ -66,7 +66,7 @@ fn unpack(parcel: &Parcel, expected: &Expected) -> Result<(Hold, WaitPolicy), Op
         _ => WaitPolicy::Adaptive,
     };
     let (memory, _, fd, label) = segment.into_parts();
-    Ok((End::new(&memory, shape, side, fd, Some(token), &label)?, policy))
+    Ok((End::hold(&memory, shape, side, fd, Some(token), &label)?, policy))
 }
 
 /// Half of a two-way end cannot go without the other half.

@@ -153,5 +153,5 @@ impl Builder {
 }
 
 fn named_end(shape: Shape, side: Side, segment: &Segment) -> Result<Hold, Error> {
-    End::new(segment.memory(), shape, side, segment.share()?, None, segment.label())
+    End::hold(segment.memory(), shape, side, segment.share()?, None, segment.label())
 }

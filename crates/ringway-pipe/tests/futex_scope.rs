@@ -25,7 +25,7 @@ fn atomic_waits_wake_up_does_not_cross_processes() {
     let word = shared_word();
     let mut sleeper = fork(|| {
         while word.load(SeqCst) == 0 {
-            atomic_wait::wait(&*word, 0);
+            atomic_wait::wait(&word, 0);
         }
     });
     until_asleep(sleeper.pid());
@@ -49,7 +49,7 @@ fn within_a_process_it_wakes_and_so_the_test_above_is_fair() {
         let there = word.clone();
         let thread = std::thread::spawn(move || {
             while there.load(SeqCst) == 0 {
-                atomic_wait::wait(&*there, 0);
+                atomic_wait::wait(&there, 0);
             }
         });
         std::thread::sleep(Duration::from_millis(50));
