@@ -147,7 +147,11 @@ fn gone() -> Error {
 }
 
 impl End {
-    /// An end and the first hold of it.
+    /// A new end, held once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupted`] if the shape does not fit the memory.
     pub(crate) fn hold(
         memory: &Memory,
         shape: Shape,

@@ -4,7 +4,7 @@ mod common;
 
 use common::child::Child;
 use common::tasks::{Task, tasks, until_asleep};
-use common::{Scene, fork};
+use common::{Scene, eventually, fork};
 use ringway_pipe::{Builder, Raw, WaitPolicy};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,13 @@ use std::time::Duration;
 fn stay_asleep(children: &[Child], span: Duration) {
     children.iter().for_each(|child| until_asleep(child.pid()));
     let look = || children.iter().map(|child| tasks(child.pid())).collect::<Vec<_>>();
-    let before = look();
+    let mut before = look();
+    // The watchers were just started; let them get to sleep too.
+    eventually("all threads come to rest", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let earlier = std::mem::replace(&mut before, look());
+        before == earlier
+    });
     std::thread::sleep(span);
     let after = look();
     println!("after {span:?}: {after:#?}");
