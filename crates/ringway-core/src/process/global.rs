@@ -4,6 +4,7 @@
 
 use super::lock;
 use crate::peer::Watcher;
+use crate::peer::guardian::{DeathHook, Guardian, Settings};
 use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -22,6 +23,12 @@ pub struct Global {
     pub attachments: HashMap<SegmentKey, Weak<dyn Any + Send + Sync>>,
     /// The watcher thread, if one was started in this process or a forebear.
     pub(crate) watcher: Option<Watcher>,
+    /// The guardian thread, likewise.
+    pub(crate) guardian: Option<Guardian>,
+    /// What the program chose, if it did.
+    pub(crate) settings: Option<Settings>,
+    /// Whom to tell of deaths.
+    pub(crate) death_hook: Option<DeathHook>,
 }
 
 static GLOBAL: LazyLock<Mutex<Global>> = LazyLock::new(Mutex::default);

@@ -1,6 +1,8 @@
 //! Tests of the ring over heap memory.
 
 mod basics;
+mod liveness;
+mod liveness_roles;
 mod processes;
 mod shared;
 mod steps;
