@@ -17,13 +17,16 @@
 //! * Only if `/proc` counts pids as we do and the process is in our pid namespace. A
 //!   process that is not to be found, hidden or of another start time proves nothing.
 //!
+//! * Where stores become visible in program order, as on x86: the flag is set after the
+//!   thread's last store. Elsewhere the exit path has barriers in between, but none that
+//!   its documentation promises; so early proof is off there unless it is asked for.
+//!
 //! It rests on the order of the kernel's exit path, which is not a documented
 //! interface; [`Settings::early_proof`](crate::peer::guardian::Settings) turns it off.
 //! Helper processes that share memory (`CLONE_VM`) and input that a device writes into
 //! the segment are outside it, as they are outside the lock's.
 
 use crate::peer::Identity;
-use crate::wait::barrier;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -76,8 +79,6 @@ pub(crate) fn exiting(identity: &Identity) -> bool {
         && identity.pid_namespace == own_namespace()
         && proc_is_ours()
         && all_threads_exit(identity.pid, identity.start_time).unwrap_or(false)
-        // What they stored last is on its way to us wherever they ran.
-        && { barrier::heavy(); true }
 }
 
 /// `None`: there is no telling.
