@@ -7,7 +7,7 @@
 
 use super::liveness_roles::{monotonic, switches};
 use super::processes::{PATIENCE, Peer};
-use crate::mpmc::{GetError, Options, SharedRing};
+use crate::mpmc::{Announcement, GetError, Options, SharedRing};
 use crate::peer::Live;
 use crate::peer::guardian::{DeathEvent, Proof, WatchMode, set_death_hook};
 use crate::segment::Place;
@@ -289,6 +289,57 @@ impl Drop for Orphan {
     fn drop(&mut self) {
         let _ = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
     }
+}
+
+#[test]
+fn an_exec_is_a_death() {
+    let (ring, fd) = create("a shedder's");
+    put(&ring, 7);
+    let mut victim = victim("claims a get and execs", &[&fd]);
+    victim.go_on();
+    assert_eq!(get(&ring).unwrap(), 7);
+    assert!(victim.child.try_wait().unwrap().is_none(), "the process lives on");
+}
+
+#[test]
+fn a_stopped_process_is_alive() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let (ring, fd) = create("a stopped one's");
+    put(&ring, 7);
+    let mut victim = victim("claims a get", &[&fd]);
+    kill_process(Pid::from_child(&victim.child), Signal::STOP).unwrap();
+    // Longer than a tick.
+    let later = Deadline::after(Duration::from_millis(800));
+    let nothing = ring.get(&mut [0; 8], &mut Spinner::new(WaitPolicy::Block), later);
+    assert!(matches!(nothing, Err(GetError::Empty)));
+    assert_eq!((ring.stats().deaths, ring.participants().len()), (0, 2));
+    kill_only(&mut victim);
+    assert_eq!(get(&ring).unwrap(), 7);
+}
+
+/// A message is committed and nobody is told, as if the wake-up had gone to a sleeper
+/// that was stopped before it could act.
+#[test]
+fn a_swallowed_wakeup_is_made_up_for() {
+    let (ring, fd) = create("a swallower's");
+    let survivor = Peer::start_at(ENTRY, "survives", &[&fd], &[]);
+    assert_eq!(survivor.wait_for("mode"), "Instant");
+    let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    // So that it is the survivor's guardian and not ours that helps.
+    ring.set_guarded(false).unwrap();
+    eventually("it sleeps", || attachment.ring.not_empty().may_have_sleepers());
+    std::thread::sleep(Duration::from_millis(100));
+    let start = monotonic();
+    {
+        let actor = &mut *attachment.spare();
+        let tail = attachment.ring.enqueue_pos.load(SeqCst);
+        attachment.ring.announce(actor, Announcement::put(tail));
+        attachment.ring.claim_put(tail).unwrap();
+        attachment.ring.write(tail, &7_u64.to_le_bytes());
+        attachment.ring.publish(tail);
+    }
+    let got: u64 = survivor.wait_for("got").parse().unwrap();
+    println!("a swallowed wake-up: {:?}", Duration::from_nanos(got.saturating_sub(start)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::sync::Ordering::SeqCst;
 use crate::wait::{Deadline, Spinner, WaitPolicy};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ fn peer() {
         "claims a get after fork" => return fork_first(&open(paths[0])),
         "child claims a get" => return child_claims(&open(paths[0])),
         "claims a get and reads" => return read_on(&open(paths[0]), &file(paths[1])),
-        "claims a get" => {}
+        "claims a get" | "claims a get and execs" => {}
         "claims a get with threads" => {
             for _ in 0..63 {
                 std::thread::spawn(|| std::thread::sleep(PATIENCE));
@@ -91,7 +92,10 @@ fn peer() {
     let rings: Vec<SharedRing> = paths.iter().map(|path| open(path)).collect();
     rings.iter().for_each(claim_get);
     ready();
-    wait_for_go();
+    if wait_for_go() && role == "claims a get and execs" {
+        let error = Command::new("sleep").arg("60").exec();
+        panic!("{error}");
+    }
 }
 
 fn survive(ring: &SharedRing) {
