@@ -14,6 +14,7 @@ use crate::process::{LockFile, exiting};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::Relaxed;
 use crate::wait;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,8 @@ pub(super) struct Keeper {
     label: String,
     /// Keeps the threads of this process from each other: they share their locks.
     repair: Mutex<()>,
-    /// Held while the guardian looks. `true` once the process has left.
-    left: Mutex<bool>,
+    /// Held while the guardian looks.
+    watch: Mutex<Watch>,
     /// What the `live` word is to hold; 0 if the kernel was not told.
     live: AtomicU64,
     deaths: AtomicU64,
@@ -38,6 +39,16 @@ pub(super) struct Keeper {
     started: Instant,
     /// Microseconds after `started`, plus one; 0 for never.
     last_repair: AtomicU64,
+}
+
+/// What the guardian remembers from look to look.
+#[derive(Default)]
+struct Watch {
+    /// Whether the process has left, and there is nothing to look at any more.
+    left: bool,
+    /// Peers whose mark was passed on. Once each: guardians that woke one another at
+    /// every look would never sleep while a proof takes its time.
+    marked: BTreeSet<u32>,
 }
 
 /// What this process has seen and done in one ring since it attached.
@@ -78,7 +89,7 @@ impl Keeper {
             participant,
             label: label.into(),
             repair: Mutex::new(()),
-            left: Mutex::new(false),
+            watch: Mutex::default(),
             live: AtomicU64::new(0),
             deaths: AtomicU64::new(0),
             repairs: AtomicU64::new(0),
@@ -87,13 +98,13 @@ impl Keeper {
         })
     }
 
-    fn here(&self) -> MutexGuard<'_, bool> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes our `live` word: the thread that the kernel knows it by, or 0.
     pub(super) fn set_live(&self, value: u32) {
-        let _here = self.here();
+        let _watch = self.watch();
         // Relaxed: written and read under the lock just taken.
         self.live.store(value.into(), Relaxed);
         self.ring.participants().set_live(self.participant, value);
@@ -101,8 +112,8 @@ impl Keeper {
 
     /// Runs `leave` while the guardian does not look, and never lets it look again.
     pub(super) fn leave(&self, leave: impl FnOnce()) {
-        let mut left = self.here();
-        *left = true;
+        let mut watch = self.watch();
+        watch.left = true;
         leave();
     }
 
@@ -207,8 +218,8 @@ impl Keeper {
 
 impl Guarded for Keeper {
     fn look(&self, round: &mut Round) {
-        let left = self.here();
-        if *left {
+        let mut watch = self.watch();
+        if watch.left {
             return;
         }
         let table = self.ring.participants();
@@ -222,7 +233,9 @@ impl Guarded for Keeper {
             let identity: Identity = table.identity(id);
             let Some(live) = table.live(id) else { continue };
             let marked = live.says_dead();
-            if marked && round.woken {
+            if !marked {
+                watch.marked.remove(&id);
+            } else if watch.marked.insert(id) {
                 // The kernel woke one. Others may know rings that we do not.
                 wait::wake(&live.word, u32::MAX);
             }

@@ -32,7 +32,7 @@ pub(crate) struct Round {
     /// Whether to look after all peers, marked or not.
     pub(crate) everyone: bool,
     /// Whether something happened since the last, other than time.
-    pub(crate) woken: bool,
+    woken: bool,
     /// A peer's word each, and one for each table of participants.
     peers: Vec<(Word32, u32)>,
     tables: Vec<(Word32, u32)>,
