@@ -26,6 +26,7 @@
 //! Helper processes that share memory (`CLONE_VM`) and input that a device writes into
 //! the segment are outside it, as they are outside the lock's.
 
+use super::{generation, global};
 use crate::peer::Identity;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -46,8 +47,18 @@ fn number(stat: &str, field: usize) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(field)?.parse().ok()
 }
 
-/// Who this process is, as far as `/proc` tells.
+/// Who this process is, as far as `/proc` tells. Asked once per process.
 pub(crate) fn own_identity() -> Identity {
+    let known = global::lock().identity;
+    if let Some((_, identity)) = known.filter(|(asked, _)| *asked == generation()) {
+        return identity;
+    }
+    let identity = ask_identity();
+    global::lock().identity = Some((generation(), identity));
+    identity
+}
+
+fn ask_identity() -> Identity {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     Identity {
         pid: std::process::id().into(),

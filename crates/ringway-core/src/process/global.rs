@@ -3,8 +3,8 @@
 //! The lock is held for a few instructions at a time and never while calling out.
 
 use super::lock;
-use crate::peer::Watcher;
 use crate::peer::guardian::{DeathHook, Guardian, Settings};
+use crate::peer::{Identity, Watcher};
 use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -27,6 +27,8 @@ pub struct Global {
     pub(crate) guardian: Option<Guardian>,
     /// What the program chose, if it did.
     pub(crate) settings: Option<Settings>,
+    /// Who this process, or a forebear in that fork generation, is.
+    pub(super) identity: Option<(u64, Identity)>,
     /// Whom to tell of deaths.
     pub(crate) death_hook: Option<DeathHook>,
 }
