@@ -11,6 +11,11 @@
 //!   its only user, until it lets go or dies;
 //! * the [`watch`] tells of hang-ups without a syscall in the threads that wait.
 //!
+//! End of file waits for the token even where the active owner could be proven dead
+//! earlier, before the teardown of its memory: a copy of the token may live on in a
+//! process that no count of ours could know of (a raw `clone`, a descriptor in flight),
+//! and a false end of file loses messages.
+//!
 //! An end is taken at its first use, not when it is made: a process can make both and
 //! give them to children by plain fork.
 

@@ -8,34 +8,34 @@
 //! locks; a private mutex keeps them apart.
 
 use super::Recovery;
+use super::keeper::{Keeper, REPAIR, Stats};
 use super::layout::{Geometry, at};
 use super::ring::Ring;
 use super::word::Announcement;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
-use crate::peer::{Actor, Identity, Liveness, Standing};
+use crate::peer::guardian::{self, Enrolment, Guarded, NodePage, WatchMode};
+use crate::peer::{Actor, Live, Liveness, Standing};
 use crate::process::global::{self, SegmentKey};
-use crate::process::{LockFile, generation, reopen};
+use crate::process::{LockFile, generation, own_identity, reopen};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU64};
 use crate::wait::Event;
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Distance from a participant's life byte to its repair byte. Both lie in the
-/// header page; locks care for numbers only.
-const REPAIR: u64 = 4096;
 /// How often a join is tried while records are being repaired.
 const JOIN_ATTEMPTS: u32 = 200;
 /// How long a claim must be pending before its claimant is suspected, and the least
 /// time between two suspicions.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// How often a process with a blocked thread looks after its peers: the net under
-/// wake-ups that a stopped sleeper swallowed and deaths that nobody met.
-pub(super) const TICK: Duration = Duration::from_millis(500);
+/// How often a process without a guardian looks after its peers while a thread of it is
+/// blocked: the net under wake-ups that a stopped sleeper swallowed and deaths that
+/// nobody met.
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// A process's attachment. Alive as long as a handle is; leaves when dropped.
 pub(super) struct Attachment {
@@ -43,7 +43,7 @@ pub(super) struct Attachment {
     tasks_done: Event,
     memory: Memory,
     geometry: Geometry,
-    locks: LockFile,
+    keeper: Arc<Keeper>,
     participant: u32,
     label: String,
     key: SegmentKey,
@@ -52,7 +52,9 @@ pub(super) struct Attachment {
     /// The same, or 0 once the memory was found corrupted: one load tells a handle
     /// whether it can go on.
     usable: AtomicU64,
-    repair: Mutex<()>,
+    enrolment: Mutex<Option<Enrolment>>,
+    /// Whether the guardian looks after the peers, so that sleepers need not.
+    guarded: AtomicBool,
     /// For threads that have no actor of their own.
     spare: Mutex<Actor>,
     started: Instant,
@@ -86,6 +88,7 @@ impl Attachment {
         // One that is still quicker makes a second attachment: a record more, no harm.
         let entry: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(Arc::clone(&made) as _));
         global::lock().attachments.insert(key, entry);
+        made.set_guarded(guardian::settings().guardian);
         made.bury_the_dead();
         Ok(made)
     }
@@ -122,13 +125,14 @@ impl Attachment {
             tasks_done,
             memory: memory.clone(),
             geometry,
-            locks,
+            keeper: Arc::new(Keeper::new(memory, geometry, locks, participant, label)?),
             participant,
             label: label.into(),
             key,
             generation,
             usable: AtomicU64::new(generation),
-            repair: Mutex::new(()),
+            enrolment: Mutex::new(None),
+            guarded: AtomicBool::new(false),
             spare: Mutex::new(spare),
             started: Instant::now(),
             pending: AtomicU64::new(0),
@@ -140,7 +144,7 @@ impl Attachment {
 
     /// The attachment of a forked child that inherited this one.
     pub(super) fn again(&self) -> Result<Arc<Self>> {
-        Self::obtain(&self.memory, self.geometry, self.key, self.locks.as_fd(), &self.label)
+        Self::obtain(&self.memory, self.geometry, self.key, self.keeper.locks.as_fd(), &self.label)
     }
 
     /// Whether this is this process's own and its memory is sound.
@@ -185,7 +189,7 @@ impl Attachment {
 
     /// A fresh description of the segment, to hand on.
     pub(super) fn share(&self) -> Result<OwnedFd> {
-        reopen(self.locks.as_fd()).map_err(|e| Error::os("share", &self.label, e))
+        reopen(self.keeper.locks.as_fd()).map_err(|e| Error::os("share", &self.label, e))
     }
 
     /// An actor for a thread that keeps it.
@@ -203,16 +207,7 @@ impl Attachment {
 
     /// Asks about every participant, and repairs the dead. 0.6 us each.
     pub(super) fn bury_the_dead(&self) {
-        for id in 1..=self.ring.participants().count() {
-            self.bury(id);
-        }
-    }
-
-    fn bury(&self, id: u32) -> bool {
-        id != self.participant
-            && self.ring.participants().standing(id) != Standing::Free
-            && self.proven_dead(id)
-            && self.ring.recover(id, self) == Recovery::Done
+        self.keeper.bury_the_dead();
     }
 
     /// An operation met a claim that was not committed. Once the same has been pending
@@ -231,7 +226,7 @@ impl Attachment {
         if u128::from(waited) >= PATIENCE.as_micros() {
             self.pending_since.store(now, Relaxed);
             for id in self.claimants(what) {
-                self.bury(id);
+                self.keeper.bury(id);
             }
         }
     }
@@ -241,7 +236,7 @@ impl Attachment {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// As [`bury_the_dead`](Self::bury_the_dead), but at most twice a second.
+    /// As [`bury_the_dead`](Self::bury_the_dead), but at most four times a second.
     pub(super) fn tick(&self) {
         let (now, last) = (self.now(), self.looked.load(Relaxed));
         let due = u128::from(now.saturating_sub(last)) >= TICK.as_micros();
@@ -270,31 +265,73 @@ impl Attachment {
     pub(super) fn stop_ticking(&self) {
         self.ticking.store(false, Release);
     }
-}
 
-impl Liveness for Attachment {
-    fn proven_dead(&self, participant: u32) -> bool {
-        // Our own lock never stands in our way, and would say that we are dead. An
-        // error is no proof.
-        participant != self.participant
-            && (1..=self.ring.participants().count()).contains(&participant)
-            && matches!(self.locks.locked_by_another(participant.into()), Ok(false))
+    // ---- The guardian ---------------------------------------------------------
+
+    /// Starts or ends the guardian's watch over this ring. Without one, or if there can
+    /// be none, blocked calls look after the peers.
+    pub(super) fn set_guarded(&self, on: bool) {
+        if on {
+            self.begin_guard();
+        } else {
+            self.end_guard();
+            // Our sleepers begin to look after the peers themselves.
+            self.ring.not_empty().broadcast();
+            self.ring.not_full().broadcast();
+        }
     }
 
-    fn alone(&self, participant: u32, body: &mut dyn FnMut()) -> bool {
-        let _threads = match self.repair.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        let byte = REPAIR + u64::from(participant);
-        if !matches!(self.locks.try_lock(byte), Ok(true)) {
-            return false;
+    fn begin_guard(&self) {
+        let _no_fork = global::no_fork();
+        let mut enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
+        if enrolment.is_some() {
+            return;
         }
-        body();
-        // Refused only for a descriptor that is gone, and its locks with it.
-        let _ = self.locks.unlock(byte);
-        true
+        let keeper = Arc::downgrade(&self.keeper);
+        *enrolment = guardian::enrol(keeper as Weak<dyn Guarded>, self.node_page());
+        let Some(new) = &*enrolment else { return };
+        if new.thread() != 0 {
+            self.keeper.set_live(Live::of(new.thread()));
+        }
+        new.begin();
+        self.ring.participants().changed();
+        // Release and Acquire (below): none is needed; it guards no data.
+        self.guarded.store(true, Release);
+    }
+
+    fn end_guard(&self) {
+        let _no_fork = global::no_fork();
+        let mut enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = enrolment.take() {
+            self.guarded.store(false, Release);
+            self.keeper.set_live(0);
+            old.end();
+        }
+    }
+
+    /// The page from which the kernel reaches our `live` word. Without, it is not told.
+    fn node_page(&self) -> Option<NodePage> {
+        // Not the lock's description: a mapping would keep it open in a forked child.
+        let segment = reopen(self.keeper.locks.as_fd()).ok()?;
+        NodePage::map(segment.as_fd(), self.ring.participants().live_at(self.participant)).ok()
+    }
+
+    /// Whether sleepers may leave the peers to the guardian.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded.load(Acquire)
+    }
+
+    /// What this process has seen and done.
+    pub(super) fn stats(&self) -> Stats {
+        if self.is_inherited() {
+            // Its lock may have been copied while somebody held it.
+            return self.keeper.stats(WatchMode::Calls, false);
+        }
+        let enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*enrolment {
+            Some(enrolment) => self.keeper.stats(enrolment.mode(), enrolment.hears_all()),
+            None => self.keeper.stats(WatchMode::Calls, false),
+        }
     }
 }
 
@@ -304,13 +341,16 @@ impl Drop for Attachment {
             // The parent is a participant still; this is a copy.
             return;
         }
+        self.end_guard();
         // No handle is left, so no operation is in flight. Killed anywhere here, the
         // record is not free and its lock is: survivors repair it.
-        for actor in self.ring.actors().of(self.participant) {
-            self.ring.actors().clear(actor);
-        }
-        self.ring.participants().free(self.participant);
-        let _ = self.locks.unlock(self.participant.into());
+        self.keeper.leave(|| {
+            for actor in self.ring.actors().of(self.participant) {
+                self.ring.actors().clear(actor);
+            }
+            self.ring.participants().free(self.participant);
+            let _ = self.keeper.locks.unlock(self.participant.into());
+        });
         let mut global = global::lock();
         if global.attachments.get(&self.key).is_some_and(|entry| entry.strong_count() == 0) {
             global.attachments.remove(&self.key);
@@ -349,12 +389,15 @@ fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
     // Spread joiners over the records. Any start is right.
     let start = std::process::id() % count;
     let joiner = Joiner(locks);
-    let identity = identity();
+    let identity = own_identity();
     for _ in 0..JOIN_ATTEMPTS {
         let mut all_alive = true;
         for id in (start..count).chain(0..start).map(|index| index + 1) {
             let mine = locks.try_lock(id.into()).map_err(|e| Error::os("lock", label, e))?;
             if !mine {
+                // Free and locked: somebody joins or leaves just now, or died, was
+                // repaired early, and its lock is still to follow.
+                all_alive &= ring.participants().standing(id) != Standing::Free;
                 continue;
             }
             let mut joined = false;
@@ -380,14 +423,4 @@ fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(Error::TooManyParticipants { object: label.into(), limit: count })
-}
-
-/// Who this process is, as far as `/proc` tells.
-fn identity() -> Identity {
-    let pid_namespace = rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino);
-    // Field 22; the second field may contain spaces and ends in the last ')'.
-    let start_time = std::fs::read_to_string("/proc/self/stat")
-        .ok()
-        .and_then(|stat| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok());
-    Identity { pid: std::process::id().into(), pid_namespace, start_time: start_time.unwrap_or(0) }
 }

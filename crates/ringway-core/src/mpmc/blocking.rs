@@ -386,8 +386,11 @@ pub(super) fn wait<T, E>(
     }
 }
 
-/// Sleeps, and looks after the peers if no other thread of this process does.
+/// Sleeps, and looks after the peers if nobody else in this process does.
 fn sleep_long(attachment: &Attachment, sleep: impl FnOnce(Deadline) -> Woken) -> Woken {
+    if attachment.is_guarded() {
+        return sleep(Deadline::NEVER);
+    }
     if !attachment.start_ticking() {
         return sleep(Deadline::after(LONG_TICK));
     }

@@ -9,6 +9,7 @@
 //! 4480                128         not_full u32: event word putters sleep on
 //! 4608                128         tombs u64: positions ever given up; rest zero
 //! 4736                128         tasks_done u32: event word joiners of a joinable queue sleep on
+//!                              changes u32 at 4800: times that anybody joined or left, watched
 //! 4864                M × 128     participant records, 1 to M (see `at::participant`)
 //! ..                  A × 128     actor records (see `at::actor`)
 //! ..                  N × slot    slots: state u64, meta u64, payload
@@ -41,11 +42,13 @@ pub(crate) mod at {
     pub(crate) const NOT_FULL: u64 = BODY + 3 * LINE;
     pub(crate) const TOMBS: u64 = BODY + 4 * LINE;
     pub(crate) const TASKS_DONE: u64 = BODY + 5 * LINE;
+    pub(crate) const CHANGES: u64 = TASKS_DONE + 64;
     pub(crate) const PARTICIPANTS: u64 = BODY + 6 * LINE;
 
     /// Offsets in a participant record.
     pub(crate) mod participant {
-        /// u32, for the kernel to mark at death.
+        /// u32: id of the thread that stands for the process, for the kernel to mark
+        /// at its death; see `peer::guardian`.
         pub(crate) const LIVE: u64 = 0;
         /// FREE, LIVE or DEAD.
         pub(crate) const STATE: usize = 8;
@@ -95,6 +98,9 @@ pub(crate) mod at {
     const _: () = assert!(DEQUEUE_POS / LINE != NOT_EMPTY / LINE);
     const _: () = assert!(NOT_EMPTY / LINE != NOT_FULL / LINE);
     const _: () = assert!(TOMBS + LINE <= TASKS_DONE && TASKS_DONE + LINE <= PARTICIPANTS);
+    const _: () = assert!(CHANGES + 4 <= TASKS_DONE + LINE);
+    // No record straddles a page.
+    const _: () = assert!(PARTICIPANTS.is_multiple_of(LINE) && 4096 % LINE == 0);
 }
 
 /// Indexes into the header's params.

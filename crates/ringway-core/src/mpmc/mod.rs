@@ -43,6 +43,7 @@
 //! ring.get(&mut [u8], &mut Spinner, Deadline)    -> Result<usize, GetError>
 //! ring.capacity(), payload_size(), len(), is_empty(), is_full()
 //! ring.shutdown(immediate)
+//! ring.watch_mode(), stats(), set_guarded(bool), repair()
 //! PutError: Full | Contended | Interrupted | ShutDown | TooLong | Corrupted | Poisoned | Attach(Error)
 //! GetError: Empty | Contended | Interrupted | ShutDown | Corrupted | Poisoned | Attach(Error)
 //! ```
@@ -56,6 +57,7 @@ mod attachment;
 mod blocking;
 mod feed;
 mod get;
+mod keeper;
 pub(crate) mod layout;
 mod lend;
 mod position;
@@ -69,6 +71,7 @@ mod word;
 
 pub use blocking::{GetError, PutError};
 pub use get::TryGet;
+pub use keeper::Stats;
 pub use layout::{Geometry, Options};
 pub use position::{MAX_SLOTS, Positions};
 pub use put::TryPut;

@@ -109,7 +109,9 @@ impl Ring {
         let tomb = State::of(Phase::Tomb, claimed.lap());
         // Fails if the winner lived and has committed, or another repairer was here.
         // SeqCst: what sleepers wait for changes here; the broadcast follows.
-        let _ = word.compare_exchange(claimed.0, tomb.0, SeqCst, Relaxed);
+        if word.compare_exchange(claimed.0, tomb.0, SeqCst, Relaxed).is_ok() {
+            self.tombs_made.fetch_add(1, Relaxed);
+        }
         true
     }
 
@@ -135,8 +137,17 @@ impl Ring {
             return false;
         }
         // SeqCst and failure: as in `resolve_put`.
-        let _ = word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed);
+        if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
+            self.count_given_back(repaired);
+        }
         true
+    }
+
+    fn count_given_back(&self, repaired: State) {
+        if repaired.phase() == Some(Phase::Redeliver) {
+            // Relaxed: a count for people.
+            self.given_back.fetch_add(1, Relaxed);
+        }
     }
 
     /// Whether `end` has passed `position`, by no more than a lap. Positions further
@@ -178,7 +189,9 @@ impl Ring {
                 _ => continue,
             };
             // SeqCst and failure: as in `resolve_put`.
-            let _ = word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed);
+            if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
+                self.count_given_back(repaired);
+            }
         }
         if redeliver {
             self.set_mark(marks::REDELIVER);

@@ -30,6 +30,10 @@ pub struct Ring {
     pub(super) participants: Participants,
     pub(super) actors: Actors,
     slots: Region,
+    /// Tombs made and messages given back by repairs through this very value. Private
+    /// memory.
+    pub(super) tombs_made: AtomicU64,
+    pub(super) given_back: AtomicU64,
 }
 
 impl Ring {
@@ -55,6 +59,8 @@ impl Ring {
             participants,
             actors: Actors::new(memory, geometry.actors_at, geometry.actors)?,
             slots: memory.region(geometry.slots_at, len)?,
+            tombs_made: AtomicU64::new(0),
+            given_back: AtomicU64::new(0),
             geometry,
         })
     }
@@ -92,6 +98,13 @@ impl Ring {
     /// The participant records.
     pub fn participants(&self) -> &Participants {
         &self.participants
+    }
+
+    /// How many tombs and how many redeliverable messages repairs through this value
+    /// have made.
+    pub(super) fn given_up(&self) -> (u64, u64) {
+        // Relaxed: counts for people.
+        (self.tombs_made.load(Relaxed), self.given_back.load(Relaxed))
     }
 
     // ---- Steps ----------------------------------------------------------------

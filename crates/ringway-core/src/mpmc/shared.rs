@@ -2,8 +2,10 @@
 
 use super::attachment::Attachment;
 use super::blocking::{GetError, PutError};
+use super::keeper::Stats;
 use super::layout::{Geometry, Options};
 use crate::error::{Error, Result};
+use crate::peer::guardian::WatchMode;
 use crate::peer::{Identity, Standing};
 use crate::process::global;
 use crate::segment::{Kind, NewSegment, Place, Segment, Spec};
@@ -18,9 +20,10 @@ use std::sync::{Arc, OnceLock};
 ///
 /// # If a peer dies
 ///
-/// Its claims are undone and its messages redelivered by whoever notices: blocked
-/// calls look at least twice a second, calls that meet a claim pending for over a
-/// millisecond at once, and every new attachment when it joins.
+/// Its claims are undone and its messages redelivered by whoever notices: the
+/// [guardian](crate::peer::guardian) of any survivor within a millisecond, as a rule;
+/// calls that meet a claim pending for over a millisecond; every new attachment when it
+/// joins; and blocked calls four times a second where there is no guardian.
 #[derive(Clone)]
 pub struct SharedRing {
     link: Arc<Link>,
@@ -198,6 +201,31 @@ impl SharedRing {
     pub fn repair(&self) -> core::result::Result<(), PutError> {
         self.attachment()?.bury_the_dead();
         Ok(())
+    }
+
+    /// Whether this process's guardian looks after this ring, whatever
+    /// [`Settings::guardian`](crate::peer::guardian::Settings::guardian) said when it
+    /// attached. Holds for all handles of this process.
+    ///
+    /// # Errors
+    ///
+    /// As a put.
+    pub fn set_guarded(&self, on: bool) -> core::result::Result<(), PutError> {
+        self.attachment()?.set_guarded(on);
+        Ok(())
+    }
+
+    /// How this process hears of deaths in this ring, and others of its own.
+    pub fn watch_mode(&self) -> WatchMode {
+        self.stats().mode
+    }
+
+    /// What this process has seen of deaths in this ring, and done about them.
+    pub fn stats(&self) -> Stats {
+        match self.attachment() {
+            Ok(attachment) => attachment.stats(),
+            Err(_) => self.link.attachment.stats(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Peers: who else uses a segment, and what happens when they go.
 
 mod actor;
+pub mod guardian;
 mod liveness;
 mod participant;
 mod watch;
@@ -8,7 +9,7 @@ mod watch;
 pub(crate) use actor::Committed;
 pub use actor::{Actor, Actors};
 pub use liveness::Liveness;
-pub(crate) use participant::TaskCount;
 pub use participant::{Identity, Participants, Standing};
-pub(crate) use watch::Watcher;
+pub(crate) use participant::{Live, TaskCount};
 pub use watch::{Watch, Watched, spawn_quiet, watch};
+pub(crate) use watch::{Watcher, spawn_quiet_as};

@@ -1,10 +1,11 @@
 //! Participants: the processes attached to a segment, each a unit of death.
 
-use crate::memory::{Memory, OutOfBounds, Region};
+use crate::memory::{Memory, OutOfBounds, Region, Word32};
 use crate::mpmc::layout::LINE;
 use crate::mpmc::layout::at::{self, RECORD};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::wait;
 
 /// What a record says about its participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Standing {
 }
 
 /// Who a participant says it is, for messages and tools. Never proof of anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Identity {
     /// Process id, in its own pid namespace.
     pub pid: u64,
@@ -53,12 +54,90 @@ impl TaskCount {
 pub struct Participants {
     records: Region,
     count: u32,
+    changes: Word32,
+    memory: Memory,
+    offset: u64,
+}
+
+/// A participant's `live` word: 0, or the id of the thread whose death the kernel is to
+/// mark, or the mark. Anybody can forge it: it is a reason to ask, never an answer.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) word: Word32,
+    pub(crate) value: u32,
+}
+
+impl Live {
+    /// The kernel's bits in a robust futex.
+    const WAITERS: u32 = 0x8000_0000;
+    const OWNER_DIED: u32 = 0x4000_0000;
+    const THREAD: u32 = 0x3FFF_FFFF;
+
+    /// What the word holds while `thread` lives and others may sleep on it.
+    pub(crate) fn of(thread: u32) -> u32 {
+        thread & Self::THREAD | Self::WAITERS
+    }
+
+    /// Whether the kernel, or a forger, says that the participant died.
+    pub(crate) fn says_dead(&self) -> bool {
+        self.value & Self::OWNER_DIED != 0
+    }
+
+    /// Whether the kernel will say nothing, because it was not asked to.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.value & (Self::OWNER_DIED | Self::THREAD) == 0
+    }
 }
 
 impl Participants {
     /// The `count` records at `offset`.
     pub(crate) fn new(memory: &Memory, offset: u64, count: u32) -> Result<Self, OutOfBounds> {
-        Ok(Self { records: memory.region(offset, u64::from(count) * LINE)?, count })
+        Ok(Self {
+            records: memory.region(offset, u64::from(count) * LINE)?,
+            count,
+            changes: memory.word32(at::CHANGES)?,
+            memory: memory.clone(),
+            offset,
+        })
+    }
+
+    /// Where the `live` word of record `id` lies in the memory. Ids start at 1.
+    pub(crate) fn live_at(&self, id: u32) -> u64 {
+        self.offset + u64::from(id.saturating_sub(1)) * LINE + at::participant::LIVE
+    }
+
+    /// The `live` word of record `id` and what it holds; `None` for no such record.
+    pub(crate) fn live(&self, id: u32) -> Option<Live> {
+        if !(1..=self.count).contains(&id) {
+            return None;
+        }
+        let word = self.memory.word32(self.live_at(id)).ok()?;
+        // Acquire: who sees the mark sees what the kernel did before it.
+        let value = word.load(Acquire);
+        Some(Live { word, value })
+    }
+
+    /// Writes record `id`'s `live` word, and wakes whoever watches it.
+    pub(crate) fn set_live(&self, id: u32, value: u32) {
+        if let Some(live) = self.live(id) {
+            // SeqCst: the sleepers' system call compares the word after this.
+            live.word.store(value, SeqCst);
+            wait::wake(&live.word, u32::MAX);
+        }
+    }
+
+    /// The word that counts the changes of the table, and its value.
+    pub(crate) fn changes(&self) -> (Word32, u32) {
+        // Acquire: who sees the count sees the change.
+        (self.changes.clone(), self.changes.load(Acquire))
+    }
+
+    /// Tells watchers that somebody joined or left.
+    pub(crate) fn changed(&self) {
+        // SeqCst: as in `set_live`. It may wrap round: a watcher would have to be
+        // delayed for 2^32 changes, and looks twice a second anyway.
+        self.changes.fetch_add(1, SeqCst);
+        wait::wake(&self.changes, u32::MAX);
     }
 
     /// A word of participant `id`'s record; `None` for an id that does not exist.
@@ -124,6 +203,7 @@ impl Participants {
 
     /// Frees record `id`: its process leaves with nothing in flight, or was repaired.
     pub fn free(&self, id: u32) {
+        self.set_live(id, 0);
         // What only its memory held is gone, or was put before it left.
         self.store(id, at::participant::OVERFLOW, 0);
         let incarnation = self.load(id, at::participant::INCARNATION).wrapping_add(1);
@@ -133,6 +213,7 @@ impl Participants {
         }
         self.write_off_tasks(id);
         self.set(id, Standing::Free);
+        self.changed();
     }
 
     /// Who `id` says it is.

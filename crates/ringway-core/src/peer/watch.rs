@@ -176,8 +176,17 @@ fn kick(eventfd: &impl AsFd) {
 /// # Errors
 ///
 /// The system's answer when threads run out.
-#[allow(unsafe_code, reason = "signal masks")]
 pub fn spawn_quiet(body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    spawn_quiet_as("ringway-watch", 64 << 10, body)
+}
+
+/// As [`spawn_quiet`], with a name and a stack of `stack` bytes.
+#[allow(unsafe_code, reason = "signal masks")]
+pub(crate) fn spawn_quiet_as(
+    name: &str,
+    stack: usize,
+    body: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
     // SAFETY: a signal set is a plain C structure; all zeros is a value of it.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     let mut before = all;
@@ -186,8 +195,7 @@ pub fn spawn_quiet(body: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
     // A thread inherits the mask of the one that starts it.
     // SAFETY: both pointers are to valid signal sets that outlive the call.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-    let started =
-        std::thread::Builder::new().name("ringway-watch".into()).stack_size(64 << 10).spawn(body);
+    let started = std::thread::Builder::new().name(name.into()).stack_size(stack).spawn(body);
     // SAFETY: `before` was filled by the call above; no old mask is asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     started.map(drop)

@@ -3,7 +3,8 @@
 //! The lock is held for a few instructions at a time and never while calling out.
 
 use super::lock;
-use crate::peer::Watcher;
+use crate::peer::guardian::{DeathHook, Guardian, Settings};
+use crate::peer::{Identity, Watcher};
 use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -22,6 +23,14 @@ pub struct Global {
     pub attachments: HashMap<SegmentKey, Weak<dyn Any + Send + Sync>>,
     /// The watcher thread, if one was started in this process or a forebear.
     pub(crate) watcher: Option<Watcher>,
+    /// The guardian thread, likewise.
+    pub(crate) guardian: Option<Guardian>,
+    /// What the program chose, if it did.
+    pub(crate) settings: Option<Settings>,
+    /// Who this process, or a forebear in that fork generation, is.
+    pub(super) identity: Option<(u64, Identity)>,
+    /// Whom to tell of deaths.
+    pub(crate) death_hook: Option<DeathHook>,
 }
 
 static GLOBAL: LazyLock<Mutex<Global>> = LazyLock::new(Mutex::default);

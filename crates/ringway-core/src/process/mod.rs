@@ -2,12 +2,15 @@
 //!
 //! * [`generation`] tells a handle that it was copied by fork.
 //! * [`LockFile`] is the kernel's proof of life: an open-file-description lock.
+//! * `exiting` is the early proof of death.
 //! * [`global`] is the only process-wide state.
 
+mod exiting;
 mod fork;
 pub mod global;
 mod lock;
 
+pub(crate) use exiting::{exiting, own_identity};
 pub use fork::generation;
 pub(crate) use fork::install_handlers;
 pub use lock::LockFile;

@@ -122,7 +122,7 @@ impl Event {
         futex::wake(&self.word, u32::MAX);
     }
 
-    /// The word and the value to sleep on, for [`super::wait_any`].
+    /// The word and the value to sleep on, together with others.
     pub fn waiter(&self, ticket: Ticket) -> (&Word32, u32) {
         (&self.word, ticket.0)
     }

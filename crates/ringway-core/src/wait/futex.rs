@@ -24,14 +24,14 @@ pub enum Woken {
 }
 
 /// Sleeps while `word` is `seen`.
-pub(super) fn sleep(word: &Word32, seen: u32, until: Deadline) -> Woken {
+pub(crate) fn sleep(word: &Word32, seen: u32, until: Deadline) -> Woken {
     let everyone = NonZeroU32::MAX;
     let flags = Flags::empty();
     outcome(futex::wait_bitset(word, flags, seen, until.as_timespec(), everyone).map(drop))
 }
 
 /// Wakes at most `count` sleepers; says how many.
-pub(super) fn wake(word: &Word32, count: u32) -> usize {
+pub(crate) fn wake(word: &Word32, count: u32) -> usize {
     // The system reads the count as a signed number.
     let count = count.min(i32::MAX as u32);
     // The word is mapped and aligned, so nothing but a filter can refuse this call.
@@ -42,7 +42,7 @@ pub(super) fn wake(word: &Word32, count: u32) -> usize {
 /// Sleeps while every word is what was seen there. More words than the system takes
 /// at once (128), or a system without `futex_waitv` (before Linux 5.16, or refused
 /// by a filter), give `None`: the caller polls instead.
-pub(super) fn sleep_any(words: &[(&Word32, u32)], until: Deadline) -> Option<Woken> {
+pub(crate) fn sleep_any(words: &[(&Word32, u32)], until: Deadline) -> Option<Woken> {
     if words.is_empty() || words.len() > WAITV_MAX {
         return None;
     }

@@ -18,7 +18,7 @@ pub enum Woken {
 }
 
 /// Sleeps while `word` is `seen`.
-pub(super) fn sleep(word: &Word32, seen: u32, until: Deadline) -> Woken {
+pub(crate) fn sleep(word: &Word32, seen: u32, until: Deadline) -> Woken {
     if until != Deadline::NEVER {
         return Woken::TimedOut;
     }
@@ -33,7 +33,7 @@ pub(super) fn sleep(word: &Word32, seen: u32, until: Deadline) -> Woken {
 }
 
 /// Wakes sleepers; says one, as loom does not tell.
-pub(super) fn wake(word: &Word32, count: u32) -> usize {
+pub(crate) fn wake(word: &Word32, count: u32) -> usize {
     let (mutex, condvar) = &*word.queue;
     let guard = mutex.lock().unwrap();
     if count == 1 {
@@ -46,6 +46,6 @@ pub(super) fn wake(word: &Word32, count: u32) -> usize {
 }
 
 /// Not modelled.
-pub(super) fn sleep_any(_words: &[(&Word32, u32)], _until: Deadline) -> Option<Woken> {
+pub(crate) fn sleep_any(_words: &[(&Word32, u32)], _until: Deadline) -> Option<Woken> {
     None
 }

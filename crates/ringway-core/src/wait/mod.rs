@@ -25,5 +25,6 @@ pub use any::{Waitable, wait_any};
 pub use deadline::Deadline;
 pub use event::{Event, Ticket};
 pub use futex::Woken;
+pub(crate) use futex::{sleep, sleep_any, wake};
 pub use park::{Parked, park};
 pub use policy::{Spinner, WaitPolicy};

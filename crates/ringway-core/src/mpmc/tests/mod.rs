@@ -2,6 +2,8 @@
 
 mod basics;
 mod feeding;
+mod liveness;
+mod liveness_roles;
 mod processes;
 mod shared;
 mod steps;

@@ -12,13 +12,13 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const SEGMENTS: &str = "RINGWAY_TEST_SEGMENTS";
-const ROLE: &str = "RINGWAY_TEST_ROLE";
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const SEGMENTS: &str = "RINGWAY_TEST_SEGMENTS";
+pub(super) const ROLE: &str = "RINGWAY_TEST_ROLE";
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A child that is killed and reaped, whatever happens.
-struct Peer {
-    child: Child,
+pub(super) struct Peer {
+    pub(super) child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
 }
@@ -26,11 +26,22 @@ struct Peer {
 impl Peer {
     /// Starts a child in `role` with the rings behind `segments`.
     fn start(role: &str, segments: &[&OwnedFd]) -> Self {
+        Self::start_at("mpmc::tests::processes::peer", role, segments, &[])
+    }
+
+    /// As [`start`](Self::start), in the test function `entry`, with more environment.
+    pub(super) fn start_at(
+        entry: &str,
+        role: &str,
+        segments: &[&OwnedFd],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let own = std::process::id();
         let paths: Vec<_> =
             segments.iter().map(|fd| format!("/proc/{own}/fd/{}", fd.as_raw_fd())).collect();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "mpmc::tests::processes::peer", "--nocapture"])
+            .args(["--exact", entry, "--nocapture"])
+            .envs(environment.iter().copied())
             .env(SEGMENTS, paths.join(" "))
             .env(ROLE, role)
             .stdin(Stdio::piped())
@@ -50,22 +61,23 @@ impl Peer {
         Self { child, stdin, lines }
     }
 
-    fn wait_for(&self, word: &str) {
+    /// The rest of the line of output that starts with `word`.
+    pub(super) fn wait_for(&self, word: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left).expect("the child says it in time");
-            if line.contains(word) {
-                return;
+            if let Some((_, rest)) = line.split_once(word) {
+                return rest.trim().to_owned();
             }
         }
     }
 
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         writeln!(self.stdin.as_mut().unwrap(), "go").unwrap();
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -229,7 +241,9 @@ fn records_of_the_dead_and_of_leavers_are_used_again() {
     let (ring, fd) = create(1);
     for _ in 0..3 {
         let mut peers: Vec<Peer> = (0..7).map(|_| Peer::start("waits", &[&fd])).collect();
-        peers.iter().for_each(|peer| peer.wait_for("ready"));
+        for peer in &peers {
+            peer.wait_for("ready");
+        }
         assert_eq!(ring.participants().len(), 8);
         let mut one_too_many = Peer::start("is refused", &[&fd]);
         assert!(one_too_many.child.wait().unwrap().success());

@@ -1,0 +1,211 @@
+//! The kernel's robust-futex list, with its nodes in private memory.
+//!
+//! When a thread dies, the kernel walks a list that the thread registered. For each
+//! node it looks at the word `offset` bytes further on; if the word holds the thread's
+//! id, it writes OWNER_DIED there and wakes one sleeper. The C library's robust mutexes
+//! keep the nodes beside the words. In shared memory a peer could lead the walk
+//! astray. So here each node lies in a private page, with a page of the segment mapped
+//! right behind it:
+//!
+//! ```text
+//! private page      . . . node . . . . . .      node: pointer to the next node
+//! segment's page    . . . live . . . . . .      the same place one page on: offset = page size
+//! ```
+//!
+//! No pointer lies in shared memory, and one offset serves every segment. The kernel
+//! reads the list while the thread dies; everything here changes it by single stores,
+//! so that it is whole at every instant.
+#![allow(unsafe_code, reason = "a list that the kernel reads, and the mappings it lies in")]
+
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::Release;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// The kernel walks no further than 2048 nodes.
+pub(super) const MOST_NODES: usize = 2000;
+
+/// `struct robust_list_head`: 64-bit systems only, as all of this crate.
+#[repr(C)]
+struct Head {
+    next: AtomicU64,
+    offset: i64,
+    pending: u64,
+}
+
+/// A thread's list. Lives for ever, as the kernel has its address.
+pub(super) struct List {
+    head: &'static Head,
+    /// What is linked, the newest last: the head points to it, it to the one before.
+    nodes: Vec<(u64, NodePtr)>,
+}
+
+#[derive(Clone, Copy)]
+struct NodePtr(NonNull<AtomicU64>);
+
+// SAFETY: a node is only accessed as an atomic, while its page is mapped: pages are
+// unlinked before they are unmapped.
+unsafe impl Send for NodePtr {}
+
+impl NodePtr {
+    fn address(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    fn point_to(self, next: u64) {
+        // SAFETY: see `Send`: the page is mapped, and the place is aligned.
+        let word = unsafe { self.0.as_ref() };
+        // Release: a node is complete before another points to it.
+        word.store(next, Release);
+    }
+}
+
+impl List {
+    /// An empty list.
+    pub(super) fn new() -> Self {
+        let offset = i64::try_from(rustix::param::page_size()).unwrap_or(i64::MAX);
+        let head: &'static Head =
+            Box::leak(Box::new(Head { next: AtomicU64::new(0), offset, pending: 0 }));
+        let list = Self { head, nodes: Vec::new() };
+        list.head.next.store(list.address(), Release);
+        list
+    }
+
+    /// Where the kernel finds it, for [`register`].
+    pub(super) fn address(&self) -> u64 {
+        std::ptr::from_ref(self.head).expose_provenance() as u64
+    }
+
+    /// Links the node of `page`; `false` if there are as many as the kernel walks.
+    pub(super) fn link(&mut self, id: u64, page: &NodePage) -> bool {
+        if self.nodes.len() >= MOST_NODES {
+            return false;
+        }
+        let newest = self.nodes.last().map_or(self.address(), |(_, node)| node.address());
+        let node = page.node();
+        node.point_to(newest);
+        // Release: see `point_to`.
+        self.head.next.store(node.address(), Release);
+        self.nodes.push((id, node));
+        true
+    }
+
+    /// Takes a node out of the list. Its page can be unmapped afterwards.
+    pub(super) fn unlink(&mut self, id: u64) {
+        let Some(at) = self.nodes.iter().position(|(node, _)| *node == id) else { return };
+        let after = match at.checked_sub(1) {
+            Some(older) => self.nodes[older].1.address(),
+            None => self.address(),
+        };
+        match self.nodes.get(at + 1) {
+            Some((_, newer)) => newer.point_to(after),
+            // Release: see `point_to`.
+            None => self.head.next.store(after, Release),
+        }
+        self.nodes.remove(at);
+    }
+}
+
+/// Makes the list at `address` the calling thread's, instead of the C library's: the
+/// thread must never hold a robust mutex.
+pub(super) fn register(address: u64) -> io::Result<()> {
+    let size = size_of::<Head>();
+    // SAFETY: the address is that of a `Head` that lives for ever, and the thread is
+    // ours: nobody else relies on its list.
+    match unsafe { libc::syscall(libc::SYS_set_robust_list, address, size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A private page for a node, and the segment's page with the word behind it.
+pub(crate) struct NodePage {
+    base: NonNull<c_void>,
+    page: usize,
+    within: usize,
+}
+
+// SAFETY: plain memory that is unmapped when the value is dropped; the node in it is
+// only accessed as an atomic.
+unsafe impl Send for NodePage {}
+
+impl NodePage {
+    /// For the `live` word at offset `at` of the segment behind `segment`, a
+    /// description that is not used for locks: the mapping keeps it open.
+    pub(crate) fn map(segment: BorrowedFd<'_>, at: u64) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let within = usize::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)? % page;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses the place; nothing is replaced.
+        let base =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), 2 * page, access, MapFlags::PRIVATE)? };
+        let base = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
+        let pair = Self { base, page, within };
+        let second = base.as_ptr().wrapping_byte_add(page);
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: replaces the second of the two pages that were just mapped for this.
+        // The word at `at` lies in the file, so the kernel can write to it.
+        unsafe { mmap(second, page, access, flags, segment, at - within as u64)? };
+        Ok(pair)
+    }
+
+    fn node(&self) -> NodePtr {
+        // The same place in the private page as the word has in the segment's. Records
+        // are 128 bytes apart and pages end where records do: 8 bytes fit.
+        // SAFETY: `within` is below the page size.
+        let at = unsafe { self.base.byte_add(self.within) };
+        NodePtr(at.cast())
+    }
+}
+
+impl Drop for NodePage {
+    fn drop(&mut self) {
+        // SAFETY: both pages are ours, and no list has the node any more.
+        let _ = unsafe { munmap(self.base.as_ptr(), 2 * self.page) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(list: &List) -> Vec<u64> {
+        let mut at = list.head.next.load(crate::sync::Ordering::Acquire);
+        let mut seen = Vec::new();
+        while at != list.address() {
+            let (id, node) = list.nodes.iter().find(|(_, n)| n.address() == at).unwrap();
+            seen.push(*id);
+            // SAFETY: linked, so its page is mapped.
+            at = unsafe { node.0.as_ref() }.load(crate::sync::Ordering::Acquire);
+        }
+        seen
+    }
+
+    #[test]
+    fn the_list_is_whole_after_every_change() {
+        let memory = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&memory, 1 << 16).unwrap();
+        let fd = std::os::fd::AsFd::as_fd(&memory);
+        let pages: Vec<NodePage> =
+            (0..4).map(|i| NodePage::map(fd, 4864 + 128 * i).unwrap()).collect();
+        let mut list = List::new();
+        for (id, page) in (0..).zip(&pages) {
+            assert!(list.link(id, page));
+        }
+        assert_eq!(walk(&list), [3, 2, 1, 0]);
+        list.unlink(1);
+        assert_eq!(walk(&list), [3, 2, 0]);
+        list.unlink(3);
+        list.unlink(0);
+        assert_eq!(walk(&list), [2]);
+        assert!(list.link(9, &pages[1]));
+        assert_eq!(walk(&list), [9, 2]);
+        list.unlink(2);
+        list.unlink(9);
+        list.unlink(7);
+        assert!(walk(&list).is_empty());
+    }
+}
