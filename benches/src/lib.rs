@@ -8,7 +8,7 @@
 //! or tears messages fails instead of looking fast. A subject that hangs is ended by
 //! [`watchdog`], loudly.
 //!
-//! The workloads are [`oneway`] and [`round_trip`]; each is a [`session::Session`],
+//! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
 //! timed by criterion. [`idle`] shows what a blocked receiver costs. [`ledger`] keeps
 //! what was measured in this run and prints it against the bars.
 
@@ -20,10 +20,13 @@ pub mod message;
 pub mod oneway;
 pub mod partner;
 pub mod payload;
+pub mod queues;
 pub mod round_trip;
 pub mod session;
+pub mod shape;
 pub mod subject;
 pub mod subjects;
+pub mod threads;
 pub mod watchdog;
 
 /// What can go wrong ends the measurement with words; nobody matches on it.

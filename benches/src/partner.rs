@@ -79,8 +79,24 @@ impl Partner {
         size: usize,
         parcel: Parcel,
     ) -> Fallible<Self> {
+        let cpu = machine::places().map(|places| places.partner);
+        Self::start_on(cpu, workload, subject, size, parcel)
+    }
+
+    /// As [`start`](Self::start), pinned to `cpu`, or to none.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    pub fn start_on(
+        cpu: Option<usize>,
+        workload: &'static str,
+        subject: &'static str,
+        size: usize,
+        parcel: Parcel,
+    ) -> Fallible<Self> {
         let (control, theirs) = Control::pair()?;
-        let cpu = machine::places().map_or("-".into(), |places| places.partner.to_string());
+        let cpu = cpu.map_or("-".into(), |cpu| cpu.to_string());
         let own = std::process::id();
         let child = Command::new(std::env::current_exe()?)
             .env(ROLE, format!("{workload} {subject} {size} {cpu} {own}"))
