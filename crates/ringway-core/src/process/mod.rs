@@ -10,5 +10,4 @@ mod lock;
 
 pub use fork::generation;
 pub(crate) use fork::install_handlers;
-pub use lock::LockFile;
-pub use lock::reopen;
+pub use lock::{LockFile, any_lock, reopen};
