@@ -198,8 +198,12 @@ fn help_and_version() {
     for word in ["--files", "--workers", "DIR", "demo: ok", "Ctrl-C", "Exit status"] {
         assert!(help.stdout.contains(word), "{word} is not in {}", help.stdout);
     }
+    assert!(help.stdout.contains("queue") && help.stdout.contains("pipe"), "{}", help.stdout);
     let help = run(ringway().arg("--help"));
-    assert!(help.status.success() && help.stdout.contains("demo"), "{help:?}");
+    assert!(help.status.success(), "{help:?}");
+    for command in ["demo", "ls", "rm"] {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{help:?}");
+    }
     let version = run(ringway().arg("--version"));
     assert_eq!(version.stdout, format!("ringway {}\n", env!("CARGO_PKG_VERSION")));
 }

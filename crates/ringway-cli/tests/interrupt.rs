@@ -148,11 +148,16 @@ fn a_killed_worker_fails_the_demo() {
 }
 
 #[test]
-fn a_worker_killed_at_a_queue_costs_its_file_and_no_other() {
-    let outcome = kill_one(QUEUES);
-    let lost = format!("lost with it: the counts of 1 of {FILES} files");
-    assert!(outcome.stderr.contains(&lost), "{outcome:?}");
-    // Quoted on a line of its own.
-    let named = outcome.stderr.lines().filter(|line| line.starts_with("  \"")).count();
-    assert_eq!(named, 1, "{outcome:?}");
+fn a_worker_killed_at_a_queue_costs_at_most_the_file_it_held() {
+    let message = format!("lost with it: the counts of 1 of {FILES} files");
+    // Hardly ever, the kill comes between two files.
+    let told = (0..3).any(|_| {
+        let outcome = kill_one(QUEUES);
+        // Quoted, each on a line of its own.
+        let named = outcome.stderr.lines().filter(|line| line.starts_with("  \"")).count();
+        assert!(named <= 1, "{outcome:?}");
+        assert_eq!(outcome.stderr.contains(&message), named == 1, "{outcome:?}");
+        named == 1
+    });
+    assert!(told, "three workers were killed and none held a file");
 }

@@ -8,8 +8,9 @@ use super::progress::Progress;
 use super::steady::{Fingerprint, Skip};
 use super::walk::walk;
 use super::worker::PIECE;
-use super::{pipes, queue, read, say};
+use super::{pipes, queue, read};
 use crate::failure::Failure;
+use crate::output::say;
 use crate::signals::Signals;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -122,9 +123,10 @@ fn summarise(total: &Total, skipped: usize, way: &Way<'_>) -> Result<(), Failure
     let seconds = way.took.as_secs_f64();
     let speed = gigabytes / seconds.max(1e-9);
     let what = way.what;
-    say(&format!(
+    let text = format!(
         "  files    {files:>14}\n  bytes    {bytes:>14}\n  lines    {lines:>14}\n  \
          words    {words:>14}\n  crc sum  {crcs:>14x}\n  left out {skipped:>14}\n  \
          {what}: {speed:.3} GB/s ({seconds:.2} s)\n"
-    ))
+    );
+    Ok(say(&text)?)
 }

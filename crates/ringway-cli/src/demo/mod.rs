@@ -28,9 +28,9 @@ mod walk;
 mod worker;
 
 use crate::failure::Failure;
+use crate::output::say;
 use crate::signals::Signals;
 use ringway::Entry;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,12 +105,5 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     say("\nOne process sends, another receives and prints:\n")?;
     seed_pipe::run(&mut signals)?;
     files::run(&root, options.workers(), &mut signals)?;
-    say("demo: ok\n")
-}
-
-/// Prints to the standard output; unlike `print!`, without a panic if nobody reads it.
-fn say(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    Ok(say("demo: ok\n")?)
 }

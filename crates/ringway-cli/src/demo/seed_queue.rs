@@ -1,8 +1,9 @@
 //! The classic queue program: two producers put goods until a queue of ten places is
 //! full, two consumers take them until nothing is left; the parent joins all four.
 
-use super::{TICK, say};
+use super::TICK;
 use crate::failure::{Failure, check_end, failed};
+use crate::output::say;
 use crate::signals::Signals;
 use ringway::Spawn;
 use ringway::queue::{GetError, Queue};
@@ -38,7 +39,7 @@ fn produce(name: &str, queue: &Queue<u32>) -> Result<(), Failure> {
         let good = u32::try_from(RandomState::new().hash_one(()) % 10).map_or(1, |n| n + 1);
         match queue.try_put(good) {
             Ok(()) => say(&format!("{name} produced {good}\n"))?,
-            Err(e) if e.is_full() => return say(&format!("{name}: the queue is full\n")),
+            Err(e) if e.is_full() => return Ok(say(&format!("{name}: the queue is full\n"))?),
             Err(e) => return Err(failed("cannot put", &e)),
         }
         std::thread::sleep(PRODUCING);
@@ -51,7 +52,7 @@ fn consume(name: &str, queue: &Queue<u32>) -> Result<(), Failure> {
     loop {
         match queue.get_timeout(PATIENCE) {
             Ok(good) => say(&format!("{name} consumed {good}\n"))?,
-            Err(GetError::Empty) => return say(&format!("{name}: nothing is left\n")),
+            Err(GetError::Empty) => return Ok(say(&format!("{name}: nothing is left\n"))?),
             Err(e) => return Err(failed("cannot get", &e)),
         }
         std::thread::sleep(CONSUMING);
@@ -83,5 +84,5 @@ pub(super) fn run(signals: &mut Signals) -> Result<(), Failure> {
         };
         check_end(name, status)?;
     }
-    say("main end\n")
+    Ok(say("main end\n")?)
 }

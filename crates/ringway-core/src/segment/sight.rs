@@ -71,6 +71,7 @@ impl Sight {
             let Some(name) = name.to_str().and_then(Name::of_file) else { continue };
             match Self::of(name) {
                 Err(Error::NotFound { .. }) => {}
+                Ok(Self { contents: Err(e), .. }) if e.kind() == io::ErrorKind::NotFound => {}
                 sight => all.push(sight?),
             }
         }
