@@ -20,8 +20,9 @@ struct Phase {
 const PIPES: Phase = Phase { workers: "ringway-worker", memory: "/memfd:ringway-pipe" };
 const QUEUES: Phase = Phase { workers: "ringway-taker", memory: "/memfd:ringway-queue" };
 
-/// More than workers: none ends because another was quicker.
-const FILES: u64 = 4 * WORKERS as u64;
+/// So many that no worker ends because another was quicker, and that their names do not
+/// fit the queue: workers without a parent would wait for more.
+const FILES: u64 = 100 * WORKERS as u64;
 
 /// Enough for the workers to be busy for a while: counting takes 50 times longer
 /// without optimisation.
