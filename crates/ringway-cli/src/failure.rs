@@ -1,6 +1,7 @@
 //! How a command ends that does not end well.
 
 use signal_hook::consts::{SIGINT, SIGPIPE};
+use std::fmt::Display;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -44,6 +45,11 @@ impl Failure {
         eprintln!("ringway: {self}");
         ExitCode::from(if matches!(self, Self::Usage(_)) { 2 } else { 1 })
     }
+}
+
+/// Something could not be done.
+pub(crate) fn failed(what: &str, why: &dyn Display) -> Failure {
+    Failure::Failed(format!("{what}: {why}"))
 }
 
 /// An error if a child process did not end well.

@@ -2,6 +2,8 @@
 
 mod demo;
 mod failure;
+mod named;
+mod output;
 mod signals;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +21,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Options),
+    Ls(named::List),
+    Rm(named::Remove),
 }
 
 fn main() -> ExitCode {
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
 
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Ls(options) => named::list(&options),
+        Command::Rm(options) => named::remove(&options),
     };
     result.map_or_else(Failure::end, |()| ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Counts in the plainest way, sharing no code with the program.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Clone, Copy)]
 struct Expected {
     files: u64,
     bytes: u64,
@@ -41,15 +41,19 @@ impl Expected {
         self.crcs += u64::from(!crc);
     }
 
-    fn of(outcome: &Outcome) -> Self {
-        let crcs = outcome.stdout.lines().find_map(|line| line.trim().strip_prefix("crc sum"));
-        Self {
-            files: outcome.number("files"),
-            bytes: outcome.number("bytes"),
-            lines: outcome.number("lines"),
-            words: outcome.number("words"),
-            crcs: u64::from_str_radix(crcs.unwrap().trim(), 16).unwrap(),
-        }
+    /// What each way of counting says: alone, through pipes, through queues.
+    fn of(outcome: &Outcome) -> [Self; 3] {
+        let values = |label| <[&str; 3]>::try_from(outcome.values(label)).expect(label);
+        let numbers = |label| values(label).map(|value| value.parse::<u64>().unwrap());
+        let (files, bytes) = (numbers("files "), numbers("bytes "));
+        let (lines, words, crcs) = (numbers("lines "), numbers("words "), values("crc sum "));
+        [0, 1, 2].map(|way| Self {
+            files: files[way],
+            bytes: bytes[way],
+            lines: lines[way],
+            words: words[way],
+            crcs: u64::from_str_radix(crcs[way], 16).unwrap(),
+        })
     }
 }
 
@@ -73,6 +77,9 @@ fn assert_ok(outcome: &Outcome) {
     assert_eq!(outcome.stdout.lines().last(), Some("demo: ok"), "{outcome:?}");
     let seed = "你好，我是fun2\n".repeat(5) + "end of file: nobody holds the other end\nmain end\n";
     assert!(outcome.stdout.contains(&seed), "{outcome:?}");
+    for line in ["kg_1: the queue is full", "kg_2: the queue is full", "xx: nothing is left"] {
+        assert!(outcome.stdout.contains(line), "{line}: {outcome:?}");
+    }
 }
 
 #[test]
@@ -93,6 +100,8 @@ fn counts_of_all_kinds_of_files_are_right() {
     write(name("blank"), b" \n\t \n\n");
     write(OsStr::from_bytes(b"deep/not utf-8 \xff\n"), b"\xff\xfe \x00 \x80\xa0\n");
     write(name("one word"), &[b'x'; 1_000_000]);
+    // As long as a name can be.
+    write(name(&"n".repeat(255)), b"a long name\n");
     // Longer than a ring, and not a multiple of anything.
     write(name("long noise"), &noise(7).take(2_500_011).collect::<Vec<_>>());
     for size in (0..150_u32).map(|n| n * n) {
@@ -108,8 +117,8 @@ fn counts_of_all_kinds_of_files_are_right() {
     for workers in [1, 3] {
         let outcome = demo(root, workers);
         assert_ok(&outcome);
-        assert_eq!(Expected::of(&outcome), expected);
-        assert_eq!(outcome.number("left out"), 0, "{outcome:?}");
+        assert_eq!(Expected::of(&outcome), [expected; 3]);
+        assert_eq!(outcome.values("left out "), ["0"; 3], "{outcome:?}");
     }
 }
 
@@ -189,8 +198,12 @@ fn help_and_version() {
     for word in ["--files", "--workers", "DIR", "demo: ok", "Ctrl-C", "Exit status"] {
         assert!(help.stdout.contains(word), "{word} is not in {}", help.stdout);
     }
+    assert!(help.stdout.contains("queue") && help.stdout.contains("pipe"), "{}", help.stdout);
     let help = run(ringway().arg("--help"));
-    assert!(help.status.success() && help.stdout.contains("demo"), "{help:?}");
+    assert!(help.status.success(), "{help:?}");
+    for command in ["demo", "ls", "rm"] {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{help:?}");
+    }
     let version = run(ringway().arg("--version"));
     assert_eq!(version.stdout, format!("ringway {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -49,7 +49,7 @@ pub(crate) fn compare(
 }
 
 /// At most so many differences are told one by one.
-const TOLD: usize = 10;
+pub(super) const TOLD: usize = 10;
 
 /// An error that says what differs, if anything does. `path` knows the files' names.
 pub(crate) fn verdict<'a>(sides: &Sides, path: impl Fn(usize) -> &'a Path) -> Result<(), Failure> {

@@ -4,12 +4,12 @@ use super::files::Own;
 use super::steady::{Skip, Steady};
 use super::worker::{Order, PIECE};
 use ringway::pipe::{SendError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The files to be sent, and how far that is. Shared by the feeders.
 #[derive(Debug)]
 pub(super) struct Work {
-    pub(super) files: Vec<Own>,
+    files: Arc<[Own]>,
     desk: Mutex<Desk>,
 }
 
@@ -21,7 +21,7 @@ struct Desk {
 }
 
 impl Work {
-    pub(super) fn new(files: Vec<Own>) -> Self {
+    pub(super) fn new(files: Arc<[Own]>) -> Self {
         Self { files, desk: Mutex::default() }
     }
 

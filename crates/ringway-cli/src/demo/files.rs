@@ -1,15 +1,16 @@
-//! A job on files, done twice: by this process alone and by workers. Then the answers
-//! are compared.
+//! Work on files, done three times: by this process alone, by workers over pipes and by
+//! workers over queues. Then the answers are compared.
 
+use super::answers::Answers;
 use super::compare::{compare, verdict};
-use super::count::{Counter, Tally, Total};
-use super::feed::Work;
+use super::count::{Tally, Total};
 use super::progress::Progress;
-use super::steady::{Fingerprint, Skip, Steady};
+use super::steady::{Fingerprint, Skip};
 use super::walk::walk;
 use super::worker::PIECE;
-use super::{pipes, say};
+use super::{pipes, queue, read};
 use crate::failure::Failure;
+use crate::output::say;
 use crate::signals::Signals;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,33 +30,55 @@ type Skipped = Vec<(PathBuf, Skip)>;
 /// At most so many files are named one by one.
 const NAMED: usize = 10;
 
-/// Counts the files under `root` alone and through pipes, and compares.
+/// How it was done.
+struct Way<'a> {
+    /// For the line with the speed.
+    what: &'a str,
+    took: Duration,
+}
+
+/// Counts the files under `root` alone, through pipes and through queues, and compares.
 pub(super) fn run(root: &Path, workers: usize, signals: &mut Signals) -> Result<(), Failure> {
-    say(&format!("\nAll files under {}, through pipes to {workers} processes:\n", root.display()))?;
+    say(&format!("\nAll files under {}, in this process alone:\n", root.display()))?;
     let found = walk(root, signals)?;
     let mut skipped = found.skipped;
     let start = Instant::now();
     let files = alone(found.files, found.bytes, &mut skipped, signals)?;
-    let alone = start.elapsed();
+    let took = start.elapsed();
+    name_skipped(&skipped);
     if files.is_empty() {
-        name_skipped(&skipped);
         let root = root.display();
         return Err(Failure::Usage(format!("there is no regular file that can be read in {root}")));
     }
+    let mut own = Total::default();
+    files.iter().for_each(|file| own.add(&file.tally));
+    summarise(&own, skipped.len(), &Way { what: "read and counted", took })?;
+    let files: Arc<[Own]> = files.into();
 
+    say(&format!("\nTheir contents through pipes to {workers} processes:\n"))?;
     let start = Instant::now();
-    let work = Arc::new(Work::new(files));
-    let answers = pipes::count(&work, workers, signals)?;
-    let through = start.elapsed();
+    let answers = pipes::count(&files, workers, signals)?;
+    let way = Way { what: "read here, sent, counted there", took: start.elapsed() };
+    check(&files, answers, &way)?;
 
-    let changed = work.take_skipped();
+    say(&format!("\nTheir names through a queue to {workers} processes:\n"))?;
+    let start = Instant::now();
+    let answers = queue::count(&files, workers, signals)?;
+    let way = Way { what: "sent, read and counted there", took: start.elapsed() };
+    check(&files, answers, &way)
+}
+
+/// Tells what the workers counted, and whether it is right.
+fn check(files: &[Own], answers: Answers, way: &Way<'_>) -> Result<(), Failure> {
+    let (tallies, changed) = answers.split();
     let left_out: HashSet<usize> = changed.iter().map(|(file, _)| *file).collect();
-    skipped.extend(changed.into_iter().map(|(file, why)| (work.files[file].path.clone(), why)));
-    name_skipped(&skipped);
-    let own: Vec<Tally> = work.files.iter().map(|file| file.tally).collect();
-    let sides = compare(&own, &answers, |file| left_out.contains(&file));
-    summarise(&sides.own, skipped.len(), workers, through, alone)?;
-    verdict(&sides, |file| work.files[file].path.as_path())
+    let changed = changed.into_iter().map(|(file, why)| (files[file].path.clone(), why));
+    let changed: Skipped = changed.collect();
+    name_skipped(&changed);
+    let own: Vec<Tally> = files.iter().map(|file| file.tally).collect();
+    let sides = compare(&own, &tallies, |file| left_out.contains(&file));
+    summarise(&sides.theirs, changed.len(), way)?;
+    verdict(&sides, |file| files[file].path.as_path())
 }
 
 /// What this process counts without any other.
@@ -75,35 +98,12 @@ fn alone(
             progress.set(done);
             signals.check()
         };
-        match count_one(&path, &mut buffer, &mut counted)? {
+        match read::count(&path, None, &mut buffer, &mut counted)? {
             Ok((fingerprint, tally)) => files.push(Own { path, fingerprint, tally }),
             Err(why) => skipped.push((path, why)),
         }
     }
     Ok(files)
-}
-
-fn count_one(
-    path: &Path,
-    buffer: &mut [u8],
-    counted: &mut impl FnMut(usize) -> Result<(), Failure>,
-) -> Result<Result<(Fingerprint, Tally), Skip>, Failure> {
-    let mut counter = Counter::default();
-    let mut file = match Steady::open(path, None) {
-        Ok(file) => file,
-        Err(why) => return Ok(Err(why)),
-    };
-    loop {
-        match file.read(buffer) {
-            Ok([]) => break,
-            Ok(piece) => {
-                counter.add(piece);
-                counted(piece.len())?;
-            }
-            Err(why) => return Ok(Err(why)),
-        }
-    }
-    Ok(file.finish().map(|fingerprint| (fingerprint, counter.finish())))
 }
 
 fn name_skipped(skipped: &Skipped) {
@@ -116,28 +116,17 @@ fn name_skipped(skipped: &Skipped) {
     }
 }
 
-fn summarise(
-    total: &Total,
-    skipped: usize,
-    workers: usize,
-    through: Duration,
-    alone: Duration,
-) -> Result<(), Failure> {
+fn summarise(total: &Total, skipped: usize, way: &Way<'_>) -> Result<(), Failure> {
     let Total { files, bytes, lines, words, crcs } = total;
-    let speed = |time: Duration| {
-        #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-        let gigabytes = *bytes as f64 / 1e9;
-        format!(
-            "{:.3} GB/s ({:.2} s)",
-            gigabytes / time.as_secs_f64().max(1e-9),
-            time.as_secs_f64()
-        )
-    };
-    let (through, alone) = (speed(through), speed(alone));
-    say(&format!(
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let gigabytes = *bytes as f64 / 1e9;
+    let seconds = way.took.as_secs_f64();
+    let speed = gigabytes / seconds.max(1e-9);
+    let what = way.what;
+    let text = format!(
         "  files    {files:>14}\n  bytes    {bytes:>14}\n  lines    {lines:>14}\n  \
          words    {words:>14}\n  crc sum  {crcs:>14x}\n  left out {skipped:>14}\n  \
-         read, sent through pipes and counted by {workers} processes: {through}\n  \
-         before, read and counted by one process without pipes: {alone}\n"
-    ))
+         {what}: {speed:.3} GB/s ({seconds:.2} s)\n"
+    );
+    Ok(say(&text)?)
 }

@@ -4,6 +4,7 @@
 //! to it, the sides would differ through no fault of the pipes. So it is looked at
 //! before and after each reading; one that is not the same throughout is left out.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -14,10 +15,10 @@ use std::path::Path;
 const O_NONBLOCK: i32 = 0o4000;
 
 /// Why a file is left out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Skip {
     /// The system refused it, or it is gone.
-    Io(io::Error),
+    Io(#[serde(with = "errno")] io::Error),
     /// It is not what it was before.
     Changed,
     /// What it contains and what the system says of it do not agree, as under `/proc`.
@@ -40,9 +41,24 @@ impl fmt::Display for Skip {
     }
 }
 
+/// The system's errors as its numbers, to be told to another process.
+mod errno {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::io;
+
+    pub(super) fn serialize<S: Serializer>(e: &io::Error, to: S) -> Result<S::Ok, S::Error> {
+        // An error without a number does not come from the system; 0 says that much.
+        e.raw_os_error().unwrap_or(0).serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<io::Error, D::Error> {
+        i32::deserialize(from).map(io::Error::from_raw_os_error)
+    }
+}
+
 /// Tells a file and a state of it from all others: nobody can set the time of its last
 /// change back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint {
     file: (u64, u64),
     len: u64,
@@ -51,6 +67,13 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// With the longest encoding of all.
+    #[cfg(test)]
+    pub(crate) fn largest() -> Self {
+        let (file, len) = ((u64::MAX, u64::MAX), u64::MAX);
+        Self { file, len, modified: (i64::MIN, i64::MIN), changed: (i64::MIN, i64::MIN) }
+    }
+
     fn of(metadata: &Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino()),

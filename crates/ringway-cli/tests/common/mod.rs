@@ -27,10 +27,19 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The number in the line that begins with `label`.
+    /// The words after `label` in all lines that begin with it.
+    pub(crate) fn values(&self, label: &str) -> Vec<&str> {
+        self.stdout
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(label))
+            .map(str::trim)
+            .collect()
+    }
+
+    /// The number in the first line that begins with `label`.
     pub(crate) fn number(&self, label: &str) -> u64 {
-        let line = self.stdout.lines().find_map(|line| line.trim().strip_prefix(label));
-        line.unwrap_or_else(|| panic!("no {label} in {self:?}")).trim().parse().unwrap()
+        let values = self.values(label);
+        values.first().unwrap_or_else(|| panic!("no {label} in {self:?}")).parse().unwrap()
     }
 }
 

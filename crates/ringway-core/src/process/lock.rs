@@ -39,7 +39,7 @@ impl LockFile {
     /// Tries to lock one byte; `false` if another description holds it. The byte need
     /// not exist. Locking what this description holds already succeeds.
     pub fn try_lock(&self, byte: u64) -> io::Result<bool> {
-        match self.control(libc::F_OFD_SETLK, libc::F_WRLCK, byte) {
+        match control(self.as_fd(), libc::F_OFD_SETLK, libc::F_WRLCK, byte, 1) {
             Ok(_) => Ok(true),
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
             Err(e) => Err(e),
@@ -48,31 +48,45 @@ impl LockFile {
 
     /// Lets go of one byte.
     pub fn unlock(&self, byte: u64) -> io::Result<()> {
-        self.control(libc::F_OFD_SETLK, libc::F_UNLCK, byte).map(drop)
+        control(self.as_fd(), libc::F_OFD_SETLK, libc::F_UNLCK, byte, 1).map(drop)
     }
 
     /// Whether another description holds the byte. Takes about 0.6 us.
     pub fn locked_by_another(&self, byte: u64) -> io::Result<bool> {
-        let found = self.control(libc::F_OFD_GETLK, libc::F_WRLCK, byte)?;
+        let found = control(self.as_fd(), libc::F_OFD_GETLK, libc::F_WRLCK, byte, 1)?;
         Ok(found != libc::F_UNLCK)
     }
+}
 
-    /// One fcntl lock call; gives the lock type that the kernel left in the structure.
-    fn control(&self, command: libc::c_int, kind: libc::c_int, byte: u64) -> io::Result<i32> {
-        // SAFETY: `flock` is a plain C structure; all zeros is a value of it.
-        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-        #[allow(clippy::cast_possible_truncation, reason = "the three types and SEEK_SET fit")]
-        {
-            lock.l_type = kind as i16;
-            lock.l_whence = libc::SEEK_SET as i16;
-        }
-        lock.l_start = i64::try_from(byte).map_err(|_| io::ErrorKind::InvalidInput)?;
-        lock.l_len = 1;
-        // SAFETY: the descriptor is open, and `lock` is a valid flock that lives
-        // through the call.
-        let answer = unsafe { libc::fcntl(self.fd.as_raw_fd(), command, &raw mut lock) };
-        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(i32::from(lock.l_type)) }
+/// Whether any byte of the file behind `fd` is locked through another description, in
+/// whatever process. A descriptor that was opened for reading will do.
+pub fn any_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // A length of zero is all bytes there can be.
+    let found = control(fd, libc::F_OFD_GETLK, libc::F_WRLCK, 0, 0)?;
+    Ok(found != libc::F_UNLCK)
+}
+
+/// One fcntl lock call; gives the lock type that the kernel left in the structure.
+fn control(
+    fd: BorrowedFd<'_>,
+    command: libc::c_int,
+    kind: libc::c_int,
+    start: u64,
+    len: i64,
+) -> io::Result<i32> {
+    // SAFETY: `flock` is a plain C structure; all zeros is a value of it.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    #[allow(clippy::cast_possible_truncation, reason = "the three types and SEEK_SET fit")]
+    {
+        lock.l_type = kind as i16;
+        lock.l_whence = libc::SEEK_SET as i16;
     }
+    lock.l_start = i64::try_from(start).map_err(|_| io::ErrorKind::InvalidInput)?;
+    lock.l_len = len;
+    // SAFETY: the descriptor is open, and `lock` is a valid flock that lives through the
+    // call.
+    let answer = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut lock) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(i32::from(lock.l_type)) }
 }
 
 impl AsFd for LockFile {

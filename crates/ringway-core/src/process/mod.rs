@@ -13,5 +13,4 @@ mod lock;
 pub(crate) use exiting::{exiting, own_identity};
 pub use fork::generation;
 pub(crate) use fork::install_handlers;
-pub use lock::LockFile;
-pub use lock::reopen;
+pub use lock::{LockFile, any_lock, reopen};

@@ -159,6 +159,21 @@ impl Header {
         })
     }
 
+    /// What the first bytes of a file say, for tools: the layout version if it is a
+    /// segment at all, and its kind if this program knows that layout. Checks nothing
+    /// else.
+    pub(super) fn glance(page: &[u8]) -> Option<(u32, Option<Kind>)> {
+        let half = |at: u64| {
+            let at = usize::try_from(at).ok()?;
+            Some(u32::from_ne_bytes(*page.get(at..)?.first_chunk()?))
+        };
+        let magic = page.starts_with(&MAGIC.to_ne_bytes());
+        let same_order = half(at::WORD_CHECK)? == WORD_CHECK;
+        let layout = half(at::LAYOUT).filter(|_| magic && same_order)?;
+        let kind = half(at::KIND).filter(|_| layout == LAYOUT_VERSION);
+        Some((layout, kind.and_then(Kind::from_word)))
+    }
+
     /// Checks that the segment holds what the caller wants.
     ///
     /// # Errors
@@ -228,6 +243,26 @@ mod tests {
             let error = Header::read(&memory, "it").unwrap_err().to_string();
             assert!(error.contains(what) && error.contains("it"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_glance_tells_what_can_be_told() {
+        let mut page = [0_u8; 24];
+        assert_eq!(Header::glance(&page), None);
+        page[..8].copy_from_slice(b"RINGWAY\0");
+        page[8..12].copy_from_slice(&LAYOUT_VERSION.to_ne_bytes());
+        page[12..16].copy_from_slice(&WORD_CHECK.to_ne_bytes());
+        page[16..20].copy_from_slice(&2_u32.to_ne_bytes());
+        assert_eq!(Header::glance(&page), Some((LAYOUT_VERSION, Some(Kind::Queue))));
+        for len in 0..16 {
+            assert_eq!(Header::glance(&page[..len]), None);
+        }
+        page[16] = 77;
+        assert_eq!(Header::glance(&page), Some((LAYOUT_VERSION, None)));
+        (page[8], page[16]) = (99, 2);
+        assert_eq!(Header::glance(&page).unwrap().1, None);
+        page[0] = 0;
+        assert_eq!(Header::glance(&page), None);
     }
 
     #[test]

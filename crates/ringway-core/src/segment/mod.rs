@@ -13,10 +13,12 @@ mod header;
 mod map;
 mod name;
 mod open;
+mod sight;
 
 pub use create::{NewSegment, Place};
 pub use header::{BODY, Header, Kind, LAYOUT_VERSION, PARAMS, Spec};
 pub use name::Name;
+pub use sight::{Contents, Sight};
 
 use crate::error::{Error, Result};
 use crate::memory::Memory;

@@ -30,9 +30,18 @@ impl Name {
             let range = "1 to 200 letters, digits, dots, dashes and underscores";
             return Err(Error::out_of_range("a name", format!("{name:?}"), range));
         }
-        let dir = std::env::var_os("RINGWAY_DIR").unwrap_or_else(|| DEFAULT_DIR.into());
-        let path = PathBuf::from(dir).join(format!("{PREFIX}{name}"));
+        let path = Self::dir().join(format!("{PREFIX}{name}"));
         Ok(Self { name: name.into(), path })
+    }
+
+    /// The directory that names lead to now.
+    pub(super) fn dir() -> PathBuf {
+        std::env::var_os("RINGWAY_DIR").unwrap_or_else(|| DEFAULT_DIR.into()).into()
+    }
+
+    /// The name that leads to a file, if one does.
+    pub(super) fn of_file(file: &str) -> Option<Self> {
+        file.strip_prefix(PREFIX).and_then(|name| Self::new(name).ok())
     }
 
     /// The name as given.

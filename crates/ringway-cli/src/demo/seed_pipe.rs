@@ -1,8 +1,8 @@
 //! The classic pipe program: one process receives and prints until the other has sent
 //! five messages and closed its end; the parent joins both.
 
-use super::say;
 use crate::failure::{Failure, check_end};
+use crate::output::say;
 use crate::signals::Signals;
 use ringway::Spawn;
 use ringway::pipe::{self, Connection, SendError};
@@ -15,8 +15,8 @@ pub(super) fn fun1(mut conn: Connection<String>) -> ExitCode {
             Ok(message) => (format!("{message}\n"), false),
             Err(end) => (format!("{end}\n"), true),
         };
-        if let Err(failure) = say(&line) {
-            return failure.end();
+        if let Err(error) = say(&line) {
+            return Failure::from(error).end();
         }
         if last {
             return ExitCode::SUCCESS;
@@ -47,5 +47,5 @@ pub(super) fn run(signals: &mut Signals) -> Result<(), Failure> {
     for (name, status) in ended {
         check_end(name, status.map_err(|e| failed(&e))?)?;
     }
-    say("main end\n")
+    Ok(say("main end\n")?)
 }
