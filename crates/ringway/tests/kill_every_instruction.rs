@@ -1,0 +1,65 @@
+//! SIGKILL at any machine instruction.
+//!
+//! A process is single-stepped through an operation and killed after `k` instructions,
+//! for real. Then the survivors, one that was asleep in an operation of its own and one
+//! that comes anew, must find every message once and in order, room for exactly as many
+//! as ever, and no record, slot, mark or sleeper's bit left behind; and must come to an
+//! end. The same with processes that are stopped after `k` instructions and go on, or are
+//! killed, after others have worked on.
+//!
+//! ```text
+//! cargo test --release -p ringway --test kill_every_instruction -- --full --nocapture
+//! ```
+//!
+//! kills at every instruction. Without `--full` (or `RINGWAY_KILL=full`) only where the
+//! outcome can change, after each change of the segment and each system call, and at a
+//! sample of the rest. A word that is no flag chooses the operations whose names have it.
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kill;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn main() {
+    println!("single steps are implemented for x86-64 only: nothing was tested");
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn main() -> std::process::ExitCode {
+    use kill::Effort;
+    use kill::rings::Op;
+    use std::collections::BTreeMap;
+    use std::process::ExitCode;
+
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    if has("--list") {
+        println!("kill_every_instruction: test");
+        return ExitCode::SUCCESS;
+    }
+    let full = has("--full") || std::env::var("RINGWAY_KILL").is_ok_and(|v| v == "full");
+    let effort = if full { Effort::FULL } else { Effort::QUICK };
+    let words: Vec<&String> =
+        args.iter().filter(|a| !a.starts_with('-') && *a != "kill_every_instruction").collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(*word));
+    let mut paths = BTreeMap::new();
+    let mut good = true;
+    for (name, op) in [
+        ("put", Op::TryPut),
+        ("get", Op::TryGet),
+        ("put into a full ring", Op::Put),
+        ("get from an empty ring", Op::Get),
+        ("attach", Op::Open),
+        ("detach", Op::Drop),
+        ("shutdown", Op::Shutdown),
+        ("immediate shutdown", Op::ShutdownNow),
+        ("repair", Op::Repair),
+    ] {
+        if wanted(name) {
+            let start = std::time::Instant::now();
+            good &= kill::kills::operation(name, op, effort, &mut paths);
+            eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
+        }
+    }
+    println!("paths of repair taken: {paths:?}");
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
