@@ -26,6 +26,7 @@ fn main() {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn main() -> std::process::ExitCode {
     use kill::Effort;
+    use kill::pipes::Op as PipeOp;
     use kill::rings::Op;
     use std::collections::BTreeMap;
     use std::process::ExitCode;
@@ -40,7 +41,7 @@ fn main() -> std::process::ExitCode {
     let effort = if full { Effort::FULL } else { Effort::QUICK };
     let words: Vec<&String> =
         args.iter().filter(|a| !a.starts_with('-') && *a != "kill_every_instruction").collect();
-    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(*word));
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.starts_with(*word));
     let mut paths = BTreeMap::new();
     let mut good = true;
     for (name, op) in [
@@ -57,6 +58,35 @@ fn main() -> std::process::ExitCode {
         if wanted(name) {
             let start = std::time::Instant::now();
             good &= kill::kills::operation(name, op, effort, &mut paths);
+            eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
+        }
+    }
+    if wanted("rival") {
+        good &= kill::stops::rivals(&mut paths);
+    }
+    for (name, op) in [
+        ("stop in put", Op::TryPut),
+        ("stop in get", Op::TryGet),
+        ("stop in attach", Op::Open),
+        ("stop in repair", Op::Repair),
+    ] {
+        if wanted(name) {
+            good &= kill::stops::operation(name, op, effort);
+        }
+    }
+    for (name, op) in [
+        ("pipe send", PipeOp::Send),
+        ("pipe send of a streamed message", PipeOp::SendLong),
+        ("pipe send into a full ring", PipeOp::SendFull),
+        ("pipe close of the sender", PipeOp::CloseSender),
+        ("pipe recv", PipeOp::Recv),
+        ("pipe recv of a streamed message", PipeOp::RecvLong),
+        ("pipe recv from an empty ring", PipeOp::RecvEmpty),
+        ("pipe close of the receiver", PipeOp::CloseReceiver),
+    ] {
+        if wanted(name) {
+            let start = std::time::Instant::now();
+            good &= kill::pipes::operation(name, op, effort);
             eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
         }
     }

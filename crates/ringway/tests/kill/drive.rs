@@ -20,8 +20,10 @@ pub(crate) struct Run {
     pub(crate) changes: usize,
     /// How many of them, and of how many system calls, at the last look at those.
     before: (usize, usize),
-    /// What others do once it sleeps.
-    pub(crate) wake: Option<Box<dyn FnOnce()>>,
+    /// What others do whenever it sleeps.
+    pub(crate) wake: Option<Box<dyn FnMut()>>,
+    /// How often they did.
+    pub(crate) woken: u32,
     /// It slept, and was not woken.
     pub(crate) asleep: bool,
 }
@@ -43,7 +45,7 @@ pub(crate) enum Point {
 
 impl Run {
     pub(crate) fn new(page: Page, watched: Watched, victim: Traced) -> Self {
-        Self { page, watched, victim, changes: 0, before: (0, 0), wake: None, asleep: false }
+        Self { page, watched, victim, changes: 0, before: (0, 0), wake: None, woken: 0, asleep: false }
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -62,8 +64,9 @@ impl Run {
                 self.asleep = true;
                 return true;
             }
-            if let Some(wake) = self.wake.take() {
-                self.watched.changed();
+            self.woken += 1;
+            assert!(self.woken < 1000, "the victim sleeps on, whatever others do");
+            if let Some(wake) = &mut self.wake {
                 wake();
             }
         }
@@ -131,7 +134,6 @@ pub(crate) fn survey(effort: Effort, start: &dyn Fn() -> Run) -> Survey {
     // By system calls: which stretches between two of them change the segment?
     let mut run = start();
     let mut stretches = Vec::new();
-    let mut slept = run.wake.is_some();
     loop {
         points.push(Point::Call(run.victim.calls));
         let (call, before) = (run.victim.calls, run.changes);
@@ -143,7 +145,7 @@ pub(crate) fn survey(effort: Effort, start: &dyn Fn() -> Run) -> Survey {
             break;
         }
     }
-    slept &= run.wake.is_none();
+    let slept = run.woken > 0 && run.wake.is_some();
     drop(run);
     if slept {
         points.push(Point::Asleep);

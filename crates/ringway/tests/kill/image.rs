@@ -169,6 +169,12 @@ impl Image {
         of
     }
 
+    /// Whether somebody announces a put (`kind` 1) or a get (2) at `position`.
+    pub(crate) fn announced(&self, kind: u64, position: u64) -> bool {
+        let word = |index| self.word(self.actors_at() + index * LINE);
+        (0..self.param(3)).any(|index| word(index) == position << 2 | kind)
+    }
+
     /// A number for the state, without what differs between equal runs: process ids
     /// and start times.
     pub(crate) fn hash(&self) -> u64 {

@@ -5,7 +5,9 @@ pub(crate) mod drive;
 pub(crate) mod image;
 pub(crate) mod kills;
 pub(crate) mod page;
+pub(crate) mod pipes;
 pub(crate) mod rings;
+pub(crate) mod stops;
 pub(crate) mod tally;
 pub(crate) mod verdict;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) const ITS: u64 = 999;
 /// That of a bystander who waits for room.
 pub(crate) const BYSTANDERS: u64 = 777;
-/// What wakes a victim that waits for a message.
+/// What wakes a victim that waits for a message: this one, and those after it.
 pub(crate) const WAKING: u64 = 888;
 /// What wakes a bystander for whom nothing came.
 pub(crate) const SENTINEL: u64 = 555;
@@ -87,6 +87,8 @@ pub(crate) struct Stage {
     pub(crate) ring_fd: Rc<OwnedFd>,
     pub(crate) scene: Scene,
     pub(crate) bystander: Option<(Child, Page)>,
+    /// What was in the ring before the operation, in order.
+    pub(crate) inside: Vec<u64>,
     /// Taken out by this process while the victim slept.
     pub(crate) taken_meanwhile: Rc<RefCell<Vec<u64>>>,
     /// Put by this process while the victim slept.
@@ -207,7 +209,7 @@ pub(crate) fn leave() {
 }
 
 /// Kills a process amidst a put or get, and leaves it unrepaired.
-fn doom(fd: &OwnedFd, doom: Doom) {
+pub(crate) fn doom(fd: &OwnedFd, doom: Doom) {
     let (op, point) = match doom {
         Doom::Putter => (Op::TryPut, None),
         Doom::Getter => (Op::TryGet, None),
@@ -264,8 +266,11 @@ impl Scene {
         let mut run = Run::new(page, watched, victim);
         let (taken_meanwhile, put_meanwhile) = (Rc::default(), Rc::default());
         run.wake = self.wake(&fd, &taken_meanwhile, &put_meanwhile);
+        // One that died before may have left a message more, or one less.
+        let mut inside = run.watched.ring().held();
+        inside.sort_unstable();
         let bystander = self.start_bystander(&fd, &mut run.watched);
-        Stage { run, ring_fd: fd, scene: self, bystander, taken_meanwhile, put_meanwhile }
+        Stage { run, ring_fd: fd, scene: self, bystander, inside, taken_meanwhile, put_meanwhile }
     }
 
     /// What ends the sleep of a victim that waits.
@@ -274,20 +279,23 @@ impl Scene {
         fd: &Rc<OwnedFd>,
         taken: &Rc<RefCell<Vec<u64>>>,
         given: &Rc<RefCell<Vec<u64>>>,
-    ) -> Option<Box<dyn FnOnce()>> {
+    ) -> Option<Box<dyn FnMut()>> {
         let fd = Rc::clone(fd);
         match self.op {
             Op::Put if self.inside == self.slots => {
                 let taken = Rc::clone(taken);
                 Some(Box::new(move || {
-                    taken.borrow_mut().push(get(&open(&fd), soon()).expect("a message"));
+                    // None if it is on its way already.
+                    taken.borrow_mut().extend(try_get(&open(&fd)));
                 }))
             }
             Op::Get if self.inside == 0 => {
                 let given = Rc::clone(given);
                 Some(Box::new(move || {
-                    put(&open(&fd), WAKING, soon()).expect("room");
-                    given.borrow_mut().push(WAKING);
+                    let n = WAKING + given.borrow().len() as u64;
+                    if try_put(&open(&fd), n).is_ok() {
+                        given.borrow_mut().push(n);
+                    }
                 }))
             }
             _ => None,

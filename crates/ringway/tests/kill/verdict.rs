@@ -43,7 +43,7 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
     }
     seen.paths = paths(&before, &after);
     let mut books = Books::default();
-    books.given.extend((0..stage.scene.inside).map(|n| FIRST + n));
+    books.given.extend(&stage.inside);
     books.given.extend(stage.put_meanwhile.borrow().iter());
     books.taken.extend(stage.taken_meanwhile.borrow().iter());
     settle(stage, &ring, &before, books, &mut seen)?;
@@ -186,7 +186,18 @@ fn close_books(
     }
     // In order, but for what was given back by one that died.
     let mut own = books.taken[others..].to_vec();
-    let order = |n: &u64| books.given.iter().position(|g| g == n).unwrap_or(usize::MAX);
+    // Each putter's own order; between putters only: behind what was there before.
+    let alone = |n: &u64| {
+        [ITS, BYSTANDERS, SENTINEL].contains(n) && !stage.inside.contains(n)
+    };
+    let last_inside = own.iter().rposition(|n| stage.inside.contains(n));
+    let first_alone = own.iter().position(alone);
+    let putting = [Op::Put, Op::TryPut].contains(&op);
+    check(!putting || first_alone.is_none() || last_inside < first_alone, Kind::Wrong, || {
+        format!("overtaken: {:?}", books.taken)
+    })?;
+    own.retain(|n| !alone(n));
+    let order = |n: &u64| books.given.iter().position(|g| g == n);
     let late = own.iter().position(|n| before.slot_phase_of(*n) != Some(image::FULL));
     if own.is_sorted_by_key(order) {
         return Ok(());
