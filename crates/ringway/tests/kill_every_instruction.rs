@@ -61,14 +61,14 @@ fn main() -> std::process::ExitCode {
             eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
         }
     }
-    if wanted("rival") {
+    if wanted("repair beside a rival") {
         good &= kill::stops::rivals(&mut paths);
     }
     for (name, op) in [
-        ("stop in put", Op::TryPut),
-        ("stop in get", Op::TryGet),
-        ("stop in attach", Op::Open),
-        ("stop in repair", Op::Repair),
+        ("stopped in put", Op::TryPut),
+        ("stopped in get", Op::TryGet),
+        ("stopped in attach", Op::Open),
+        ("stopped in repair", Op::Repair),
     ] {
         if wanted(name) {
             good &= kill::stops::operation(name, op, effort);
@@ -91,5 +91,11 @@ fn main() -> std::process::ExitCode {
         }
     }
     println!("paths of repair taken: {paths:?}");
+    for path in ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"] {
+        if words.is_empty() && !paths.contains_key(path) {
+            println!("no kill led to {path}: the test has lost its object");
+            good = false;
+        }
+    }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

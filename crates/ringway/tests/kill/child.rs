@@ -185,7 +185,12 @@ impl Traced {
     fn at_call(&self) -> bool {
         // SAFETY: our tracee, stopped; reads a register.
         let at = unsafe {
-            libc::ptrace(libc::PTRACE_PEEKUSER, self.child.pid, 8 * libc::c_long::from(libc::RIP), 0)
+            libc::ptrace(
+                libc::PTRACE_PEEKUSER,
+                self.child.pid,
+                8 * libc::c_long::from(libc::RIP),
+                0,
+            )
         };
         // SAFETY: our tracee, stopped; reads the word there.
         let code = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.child.pid, at, 0) };

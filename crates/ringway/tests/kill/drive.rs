@@ -45,7 +45,16 @@ pub(crate) enum Point {
 
 impl Run {
     pub(crate) fn new(page: Page, watched: Watched, victim: Traced) -> Self {
-        Self { page, watched, victim, changes: 0, before: (0, 0), wake: None, woken: 0, asleep: false }
+        Self {
+            page,
+            watched,
+            victim,
+            changes: 0,
+            before: (0, 0),
+            wake: None,
+            woken: 0,
+            asleep: false,
+        }
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -128,11 +137,17 @@ pub(crate) struct Survey {
     pub(crate) points: Vec<Point>,
 }
 
+/// Somebody's part in a scene with others.
+pub(crate) trait Staged {
+    fn run(&mut self) -> &mut Run;
+}
+
 /// Runs the operation a few times to its end to find its points.
-pub(crate) fn survey(effort: Effort, start: &dyn Fn() -> Run) -> Survey {
+pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey {
     let mut points = Vec::new();
     // By system calls: which stretches between two of them change the segment?
-    let mut run = start();
+    let mut stage = start();
+    let run = stage.run();
     let mut stretches = Vec::new();
     loop {
         points.push(Point::Call(run.victim.calls));
@@ -145,15 +160,15 @@ pub(crate) fn survey(effort: Effort, start: &dyn Fn() -> Run) -> Survey {
             break;
         }
     }
-    let slept = run.woken > 0 && run.wake.is_some();
-    drop(run);
-    if slept {
+    if run.woken > 0 && run.wake.is_some() {
         points.push(Point::Asleep);
     }
+    drop(stage);
     points.push(Point::End);
     // By instructions, where it does.
     for call in stretches {
-        let mut run = start();
+        let mut stage = start();
+        let run = stage.run();
         run.go_to(Point::Call(call));
         let before = run.changes;
         let (mut last, mut made) = (0, 0);
@@ -176,11 +191,21 @@ pub(crate) fn survey(effort: Effort, start: &dyn Fn() -> Run) -> Survey {
         points.extend((1..=end).step_by(stride).map(|k| Point::Step(call, k)));
     }
     // The whole length.
-    let mut run = start();
+    let mut stage = start();
+    let run = stage.run();
     let mut instructions = 0;
     while instructions < effort.most_steps && !run.step() {
         instructions += 1;
     }
     let capped = instructions >= effort.most_steps;
+    let (steps, turns): (Vec<Point>, Vec<Point>) =
+        points.into_iter().partition(|point| matches!(point, Point::Step(..)));
+    let points = [thin(turns, effort.most_turns), thin(steps, effort.most_between)].concat();
     Survey { instructions, capped, points }
+}
+
+/// At most `most` of `points`, evenly.
+fn thin(points: Vec<Point>, most: usize) -> Vec<Point> {
+    let stride = points.len().div_ceil(most).max(1);
+    points.into_iter().step_by(stride).collect()
 }

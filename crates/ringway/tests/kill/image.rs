@@ -110,7 +110,10 @@ impl Image {
     /// The messages that are committed and not taken.
     pub(crate) fn held(&self) -> Vec<u64> {
         let slots = (0..self.slots()).map(|index| self.slot(index));
-        slots.filter(|(state, _)| [FULL, TAKEN, REDELIVER].contains(&(state & 15))).map(|s| s.1).collect()
+        slots
+            .filter(|(state, _)| [FULL, TAKEN, REDELIVER].contains(&(state & 15)))
+            .map(|s| s.1)
+            .collect()
     }
 
     /// The phase of the slot that has message `n`.
@@ -133,9 +136,8 @@ impl Image {
 
     /// Sequence numbers of the two events.
     pub(crate) fn events(&self) -> [u32; 2] {
-        [NOT_EMPTY, NOT_FULL].map(|at| {
-            u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1
-        })
+        [NOT_EMPTY, NOT_FULL]
+            .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1)
     }
 
     /// Whether somebody may sleep on either event.

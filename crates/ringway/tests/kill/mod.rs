@@ -19,11 +19,23 @@ pub(crate) struct Effort {
     pub(crate) samples: usize,
     /// Instructions that one look at a stretch makes at most.
     pub(crate) most_steps: usize,
+    /// Points of a scene at which the outcome can change, at most.
+    pub(crate) most_turns: usize,
+    /// Points of a scene between them, at most.
+    pub(crate) most_between: usize,
 }
 
 impl Effort {
-    /// Every change and every system call, and a few points between.
-    pub(crate) const QUICK: Self = Self { full: false, samples: 4, most_steps: 4_000 };
-    /// Every instruction, up to a length beyond all but attaching.
-    pub(crate) const FULL: Self = Self { full: true, samples: 3_000, most_steps: 100_000 };
+    /// Changes and system calls, and a few points between.
+    pub(crate) const QUICK: Self =
+        Self { full: false, samples: 3, most_steps: 3_000, most_turns: 40, most_between: 4 };
+    /// Every change, every system call and, of operations of up to 1,500 instructions,
+    /// every instruction.
+    pub(crate) const FULL: Self = Self {
+        full: true,
+        samples: 1_500,
+        most_steps: 100_000,
+        most_turns: 10_000,
+        most_between: 1_500,
+    };
 }

@@ -2,7 +2,7 @@
 
 use super::Effort;
 use super::child::{Child, PATIENCE, Traced};
-use super::drive::{Run, survey};
+use super::drive::{Run, Staged, survey};
 use super::image::Watched;
 use super::page::Page;
 use super::rings::until;
@@ -25,6 +25,9 @@ const BEFORE: u64 = 3;
 /// Bytes of a short message, and of one that must be streamed through 4096.
 const SHORT: usize = 24;
 const LONG: usize = 6000;
+/// Offsets in the segment of a one-way pipe: see `docs/segment-layout.md`.
+const READ_POS: usize = 4352 + 128;
+const OWNERS: [usize; 2] = [4096, 4224];
 /// Where a peer waits for its cue.
 const CUE: usize = 4;
 
@@ -66,6 +69,12 @@ struct Stage {
     /// The third process's.
     copy: Option<Ends>,
     scene: Scene,
+}
+
+impl Staged for Stage {
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
 }
 
 fn message(n: u64, len: usize) -> Vec<u8> {
@@ -199,11 +208,8 @@ impl Scene {
         let mut ends = Some(ends);
         let page = Page::new();
         // Each child has its own copies of both.
-        let victim = Traced::start(
-            &page,
-            |_| prepare(self.op, ends.take().expect("both ends")),
-            || {},
-        );
+        let victim =
+            Traced::start(&page, |_| prepare(self.op, ends.take().expect("both ends")), || {});
         let peer_page = Rc::new(Page::new());
         let child = Child::start(|| peer(self, ends.take().expect("both ends"), &peer_page));
         let mut copy = ends.take();
@@ -215,7 +221,14 @@ impl Scene {
                 sender.close();
             }
         }
-        assert!(until(|| peer_page.get(Page::READY) == 1), "the peer is there");
+        // It has done what it can, and waits.
+        let before = if self.op.sends() && !self.op.waits() { BEFORE as usize } else { 0 };
+        let waits = || {
+            let ended = peer_page.get(Page::RETURNED) == 1;
+            let ready = peer_page.get(Page::READY) == 1 && peer_page.logged().len() == before;
+            ended || ready && child.sleeps()
+        };
+        assert!(until(|| waits() && until_again(&waits)), "the peer is there");
         let mut run = Run::new(page, watched, victim);
         let cue = Rc::clone(&peer_page);
         run.wake = Some(Box::new(move || cue.set(CUE, 1)));
@@ -223,9 +236,21 @@ impl Scene {
     }
 }
 
+/// Whether `what` stays true for a moment: a short sleep is none.
+fn until_again(what: &dyn Fn() -> bool) -> bool {
+    (0..4).all(|_| {
+        std::thread::sleep(std::time::Duration::from_micros(200));
+        what()
+    })
+}
+
 fn after_death(stage: &mut Stage) -> Result<Seen, Fault> {
     stage.run.victim.child.kill();
-    let bytes = stage.run.watched.bytes();
+    let mut bytes = stage.run.watched.bytes();
+    let read_pos = u64::from_le_bytes(bytes[READ_POS..READ_POS + 8].try_into().expect("8 bytes"));
+    // Process ids differ between equal runs.
+    bytes[OWNERS[0]..OWNERS[0] + 4].fill(0);
+    bytes[OWNERS[1]..OWNERS[1] + 4].fill(0);
     let mut hasher = DefaultHasher::new();
     bytes[4096..].hash(&mut hasher);
     let mut seen = Seen { image: hasher.finish(), ..Seen::default() };
@@ -236,6 +261,7 @@ fn after_death(stage: &mut Stage) -> Result<Seen, Fault> {
         sender_died(stage, returned, &mut seen)?;
     } else {
         receiver_died(stage, returned, value, &mut seen)?;
+        check(!seen.taken || read_pos > 0, Kind::Lost, || "gone before its commit".into())?;
     }
     Ok(seen)
 }
@@ -317,7 +343,7 @@ fn receiver_died(
     check(first == 1 || first == 2, Kind::Lost, || format!("{log:?}"))?;
     check(log.iter().copied().eq(first..=BEFORE + 1), Kind::Lost, || format!("{log:?}"))?;
     check(first == 2 || !got_one, Kind::Doubled, || format!("{log:?}"))?;
-    seen.taken = first == 2 && !got_one;
+    seen.taken = first == 2 && !got_one && !truncated;
     if stage.scene.op != Op::CloseReceiver {
         seen.done = Some(first == 2);
     } else {
@@ -331,7 +357,7 @@ pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
     let mut tally = Tally::new(name);
     for copy in [false, true] {
         let scene = Scene { op, copy };
-        let found = survey(effort, &|| scene.set().run);
+        let found = survey(effort, &|| scene.set());
         tally.length(found.instructions, found.capped);
         for point in &found.points {
             let mut stage = scene.set();
@@ -340,7 +366,7 @@ pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
             let result = after_death(&mut stage);
             tally.note(place, &format!("{scene:?}"), result);
         }
-        tally.end_scene(&format!("{scene:?}"));
+        tally.end_scene(&format!("{scene:?}"), matches!(op, Op::Send | Op::Recv));
     }
     tally.finish("kills")
 }

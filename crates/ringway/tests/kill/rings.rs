@@ -1,7 +1,7 @@
 //! What can happen on a ring, and the scene for it: who is there, what is inside.
 
 use super::child::{Child, PATIENCE, Traced};
-use super::drive::{Point, Run};
+use super::drive::{Point, Run, Staged};
 use super::image::Watched;
 use super::page::Page;
 use ringway_core::mpmc::{GetError, Options, PutError, SharedRing};
@@ -95,6 +95,12 @@ pub(crate) struct Stage {
     pub(crate) put_meanwhile: Rc<RefCell<Vec<u64>>>,
 }
 
+impl Staged for Stage {
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+}
+
 pub(crate) fn open(fd: &OwnedFd) -> SharedRing {
     let own = ringway_core::process::reopen(fd.as_fd()).expect("a description");
     SharedRing::open(Segment::from_fd(own).expect("a segment"), SIGNATURE).expect("attached")
@@ -104,7 +110,9 @@ pub(crate) fn open(fd: &OwnedFd) -> SharedRing {
 fn message(n: u64) -> [u8; PAYLOAD as usize] {
     let mut bytes = [0; PAYLOAD as usize];
     for (i, word) in bytes.chunks_exact_mut(8).enumerate() {
-        word.copy_from_slice(&(n.wrapping_mul(if i == 0 { 1 } else { 0x9E37_79B9 << i })).to_le_bytes());
+        word.copy_from_slice(
+            &(n.wrapping_mul(if i == 0 { 1 } else { 0x9E37_79B9 << i })).to_le_bytes(),
+        );
     }
     bytes
 }
@@ -216,8 +224,7 @@ pub(crate) fn doom(fd: &OwnedFd, doom: Doom) {
         Doom::Put(point) => (Op::TryPut, Some(point)),
         Doom::Get(point) => (Op::TryGet, Some(point)),
     };
-    let scene =
-        Scene { op, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
+    let scene = Scene { op, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
     let page = Page::new();
     let victim = Traced::start(&page, |_| prepare(scene, fd), leave);
     let mut run = Run::new(page, Watched::new(share(fd)), victim);

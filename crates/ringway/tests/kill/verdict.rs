@@ -25,7 +25,8 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
     let mut seen = Seen { image: before.hash(), ..Seen::default() };
     if alone && before.has(pid) {
         // One that got what it waited for has left.
-        let left = |stage: &Stage| stage.bystander.iter().any(|(_, page)| page.get(Page::RETURNED) == 1);
+        let left =
+            |stage: &Stage| stage.bystander.iter().any(|(_, page)| page.get(Page::RETURNED) == 1);
         let stage = std::cell::RefCell::new(&mut *stage);
         let repaired = rings::until(|| {
             left(*stage.borrow()) || !stage.borrow_mut().run.watched.ring().has(pid)
@@ -38,7 +39,8 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
     if before.has(pid) {
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up: after any
         // death both events move on.
-        let moved = before.events().iter().zip(after.events()).all(|(a, b)| b.wrapping_sub(*a) << 1 != 0);
+        let moved =
+            before.events().iter().zip(after.events()).all(|(a, b)| b.wrapping_sub(*a) << 1 != 0);
         check(moved, Kind::Hung, || "a death was not announced to the sleepers".into())?;
     }
     seen.paths = paths(&before, &after);
@@ -187,9 +189,7 @@ fn close_books(
     // In order, but for what was given back by one that died.
     let mut own = books.taken[others..].to_vec();
     // Each putter's own order; between putters only: behind what was there before.
-    let alone = |n: &u64| {
-        [ITS, BYSTANDERS, SENTINEL].contains(n) && !stage.inside.contains(n)
-    };
+    let alone = |n: &u64| [ITS, BYSTANDERS, SENTINEL].contains(n) && !stage.inside.contains(n);
     let last_inside = own.iter().rposition(|n| stage.inside.contains(n));
     let first_alone = own.iter().position(alone);
     let putting = [Op::Put, Op::TryPut].contains(&op);
