@@ -1,3 +1,31 @@
 //! The `ringway` command.
 
-fn main() {}
+mod demo;
+mod failure;
+mod signals;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Inter-process queues and pipes over shared-memory ring buffers
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    ringway::init(demo::entries());
+
+    let result = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+    };
+    result.map_or_else(Failure::end, |()| ExitCode::SUCCESS)
+}

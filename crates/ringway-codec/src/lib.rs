@@ -36,6 +36,10 @@ pub trait Codec<T> {
     /// A name for the encoding; part of the type signature of a segment.
     const NAME: &'static str;
 
+    /// The length of every encoding in bytes, if all values have the same. Slots are
+    /// made to fit it.
+    const FIXED_LEN: Option<usize> = None;
+
     /// Calls `sink` with the encoding of `value`. `scratch` is reused between calls so
     /// that steady traffic allocates nothing.
     ///

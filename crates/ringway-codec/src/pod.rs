@@ -11,6 +11,7 @@ pub struct Pod;
 
 impl<T: FromBytes + IntoBytes + Immutable> Codec<T> for Pod {
     const NAME: &'static str = "pod";
+    const FIXED_LEN: Option<usize> = Some(size_of::<T>());
 
     #[inline]
     fn encode<R>(

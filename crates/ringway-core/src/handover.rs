@@ -42,15 +42,6 @@ pub fn unpack<R>(descriptors: Vec<OwnedFd>, unpack: impl FnOnce() -> R) -> R {
     with_parcel(descriptors.into_iter().map(Some).collect(), unpack).0
 }
 
-/// Whether [`give`] and [`take`] would find a parcel. Ask before giving up a handle.
-///
-/// # Errors
-///
-/// [`HandoverError::NoParcel`] outside [`collect`] and [`unpack`].
-pub fn check() -> Result<(), HandoverError> {
-    PARCEL.with_borrow(|parcel| parcel.as_ref().map(drop)).ok_or(HandoverError::NoParcel)
-}
-
 /// Says why a handle could not be serialized or deserialized. Formats drop the text of
 /// such errors; whoever runs the hand-over asks for it with [`explanation`].
 pub fn explain(error: impl fmt::Display) {

@@ -24,16 +24,27 @@ impl Liveness for SecondIsDead {
     }
 }
 
+/// Runs `body` in every interleaving with up to three preemptions.
+fn explore(body: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(body);
+}
+
 /// A ring with both participants joined, and an actor for the main thread.
-fn ring(slots: u64) -> (Arc<Ring>, Actor) {
+fn ring_in(memory: fn(usize) -> Memory, slots: u64) -> (Arc<Ring>, Actor) {
     let options = Options { participants: 2, actors: 3, ..Options::new(slots, 8) };
     let geometry = Geometry::new(&options).unwrap();
     let len = usize::try_from(geometry.total_len()).unwrap();
-    let ring = Ring::new(&Memory::modelled(len), geometry).unwrap();
+    let ring = Ring::new(&memory(len), geometry).unwrap();
     ring.participants().join(1, Identity::default());
     ring.participants().join(2, Identity::default());
     let actor = ring.actors().claim(1, 0).unwrap();
     (Arc::new(ring), actor)
+}
+
+fn ring(slots: u64) -> (Arc<Ring>, Actor) {
+    ring_in(Memory::interleaved, slots)
 }
 
 fn put(ring: &Ring, actor: &mut Actor, n: u64) -> Result<(), TryPut> {
@@ -69,7 +80,7 @@ fn drain(ring: &Ring, actor: &mut Actor) -> Vec<u64> {
 
 #[test]
 fn a_put_and_a_get() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         let putter = {
             let ring = Arc::clone(&ring);
@@ -94,7 +105,7 @@ fn a_put_and_a_get() {
 
 #[test]
 fn two_putters_claim_different_positions() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         let putter = {
             let ring = Arc::clone(&ring);
@@ -110,7 +121,7 @@ fn two_putters_claim_different_positions() {
 
 #[test]
 fn two_getters_take_one_message_once() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         put(&ring, &mut actor, 5).unwrap();
         let getter = {
@@ -138,7 +149,7 @@ fn finish(ring: &Ring, outcome: Recovery) {
 /// same, claims and commits while repair looks. Its claim must not become a tomb.
 #[test]
 fn repair_spares_the_claim_of_a_live_putter() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         let mut dead = ring.actors().claim(2, 0).unwrap();
         ring.announce(&mut dead, Announcement::put(0));
@@ -161,7 +172,7 @@ fn repair_spares_the_claim_of_a_live_putter() {
 /// The same for a live getter: its message must not be delivered again.
 #[test]
 fn repair_spares_the_claim_of_a_live_getter() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         put(&ring, &mut actor, 7).unwrap();
         let mut dead = ring.actors().claim(2, 0).unwrap();
@@ -184,7 +195,7 @@ fn repair_spares_the_claim_of_a_live_getter() {
 /// The dead claimed a put. Repair and a getter meet at the hole.
 #[test]
 fn a_getter_meets_a_hole_being_buried() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         let mut dead = ring.actors().claim(2, 0).unwrap();
         ring.announce(&mut dead, Announcement::put(0));
@@ -205,7 +216,7 @@ fn a_getter_meets_a_hole_being_buried() {
 /// back, meet.
 #[test]
 fn a_getter_meets_a_message_being_given_back() {
-    loom::model(|| {
+    explore(|| {
         let (ring, mut actor) = ring(1);
         put(&ring, &mut actor, 7).unwrap();
         let mut dead = ring.actors().claim(2, 0).unwrap();
@@ -224,12 +235,43 @@ fn a_getter_meets_a_message_being_given_back() {
     });
 }
 
+/// A mark that is left over from an earlier repair is taken down by a getter that finds
+/// nothing, while repair marks the next message.
+#[test]
+fn taking_down_an_old_mark_leaves_a_new_one() {
+    explore(|| {
+        let (ring, mut actor) = ring(1);
+        let die_getting = |n, actor: &mut Actor| {
+            put(&ring, actor, n).unwrap();
+            let mut dead = ring.actors().claim(2, 0).unwrap();
+            // One slot: position and lap are the same.
+            ring.announce(&mut dead, Announcement::get(n));
+            ring.claim_get(n).unwrap();
+        };
+        die_getting(0, &mut actor);
+        assert_eq!(ring.recover(2, &SecondIsDead), Recovery::Done);
+        assert_eq!(get(&ring, &mut actor), Ok(0));
+        ring.participants().join(2, Identity::default());
+        die_getting(1, &mut actor);
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || get(&ring, &mut actor).ok())
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        let mut seen: Vec<u64> = getter.join().unwrap().into_iter().collect();
+        finish(&ring, outcome);
+        seen.extend(drain(&ring, &mut actor));
+        assert_eq!(seen, [1]);
+    });
+}
+
 /// A getter that goes to sleep while a putter puts is woken, or does not sleep. A lost
 /// wake-up is a deadlock of the model.
 #[test]
 fn a_sleeper_hears_of_the_put() {
     loom::model(|| {
-        let (ring, mut actor) = ring(1);
+        let (ring, mut actor) = ring_in(Memory::modelled, 1);
         let putter = {
             let ring = Arc::clone(&ring);
             let mut actor = ring.actors().claim(1, 0).unwrap();

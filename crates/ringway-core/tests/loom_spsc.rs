@@ -84,7 +84,7 @@ fn a_sleeping_receiver_is_woken() {
         let mut consumer = Consumer::new(ring).unwrap();
         let event = consumer.ring().readable.clone();
         let mut spinner = Spinner::new(WaitPolicy::Block);
-        let parked = park(&event, &mut spinner, Deadline::NEVER, || consumer.is_ready());
+        let parked = park(&event, &mut spinner, Deadline::NEVER, || true, || consumer.is_ready());
         assert_eq!(parked, Ok(Parked::Ready));
         assert_eq!(take(&mut consumer), Some(7));
         sender.join().unwrap();

@@ -111,6 +111,24 @@ fn an_abort_finds_room_in_a_ring_that_is_full() {
 }
 
 #[test]
+fn aborts_of_what_was_never_begun_take_no_room() {
+    let (mut producer, mut consumer) = sides(64);
+    while producer.try_push(&[5; 8]).is_ok() {}
+    for _ in 0..10 {
+        producer.begin(1000);
+        assert_eq!(producer.push_part(&[0; 1000], 1000).unwrap(), 0);
+        producer.abort();
+        assert!(!producer.streaming());
+    }
+    let mut pieces = Vec::new();
+    while let Some(head) = consumer.head().unwrap() {
+        pieces.push(head.piece);
+        consumer.release(head);
+    }
+    assert_eq!(pieces, [Piece::Whole; 3]);
+}
+
+#[test]
 fn a_successor_goes_on_where_the_last_one_stopped() {
     let (_, ring) = memory(256);
     Producer::new(ring.clone()).unwrap().try_push(b"one").unwrap();

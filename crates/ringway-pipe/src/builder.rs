@@ -1,18 +1,17 @@
 //! Making pipes.
 
-use crate::end::End;
+use crate::end::{End, Hold};
 use crate::error::OpenError;
 use crate::layout::{Reach, Shape, Side};
 use crate::recv::RecvHalf;
 use crate::send::SendHalf;
 use crate::{Connection, Receiver, Sender};
 use ringway_codec::{Codec, signature_of, signature_of_tag};
-use ringway_core::segment::{NewSegment, Place, Segment};
+use ringway_core::segment::{Kind, NewSegment, Place, Segment};
 use ringway_core::spsc::LARGEST_CAPACITY;
 use ringway_core::wait::WaitPolicy;
 use ringway_core::{Error, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use std::sync::Arc;
 
 /// What a ring has unless told otherwise: as much as a Linux pipe.
 pub const DEFAULT_CAPACITY: u64 = 64 << 10;
@@ -119,7 +118,7 @@ impl Builder {
         Ok(Shape { capacity, duplex, reach, creator })
     }
 
-    fn pair(&self, duplex: bool, signature: u64) -> Result<(Arc<End>, Arc<End>)> {
+    fn pair(&self, duplex: bool, signature: u64) -> Result<(Hold, Hold)> {
         let shape = self.shape(duplex, Reach::Handed, Side::A)?;
         let mut spec = shape.spec(signature);
         spec.params[TAGGED] = u64::from(self.tag.is_some());
@@ -129,8 +128,8 @@ impl Builder {
                 .map_err(|e| Error::os("create", "the tokens of a pipe", e))?;
         let fd_b = segment.share()?;
         let (memory, _, fd_a, label) = segment.into_parts();
-        let a = End::new(&memory, shape, Side::A, fd_a, Some(token_a), &label)?;
-        let b = End::new(&memory, shape, Side::B, fd_b, Some(token_b), &label)?;
+        let a = End::hold(&memory, shape, Side::A, fd_a, Some(token_a), &label)?;
+        let b = End::hold(&memory, shape, Side::B, fd_b, Some(token_b), &label)?;
         End::pair(&a, &b);
         Ok((a, b))
     }
@@ -145,9 +144,9 @@ pub(crate) fn duplex_signature<ToA, ToB, C: Codec<ToA> + Codec<ToB>>() -> u64 {
     signature_of::<ToA, C>().rotate_left(17) ^ signature_of::<ToB, C>()
 }
 
-pub(crate) fn connection<S, R, C>(end: &Arc<End>, policy: WaitPolicy) -> Connection<S, R, C> {
-    let sender = Sender::new(SendHalf::new(Arc::clone(end), policy));
-    let receiver = Receiver::new(RecvHalf::new(Arc::clone(end), policy));
+pub(crate) fn connection<S, R, C>(end: &Hold, policy: WaitPolicy) -> Connection<S, R, C> {
+    let sender = Sender::new(SendHalf::new(Hold::clone(end), policy));
+    let receiver = Receiver::new(RecvHalf::new(Hold::clone(end), policy));
     Connection::new(sender, receiver)
 }
 
@@ -168,13 +167,16 @@ impl Expected {
         } else {
             self.signature
         };
-        header.expect(label, ringway_core::segment::Kind::Pipe, signature)?;
+        // The kind before the shape, which only pipes have; the types last: a pipe of the
+        // other direction has another signature too, and that would be a poor answer.
+        header.expect(label, Kind::Pipe, header.signature)?;
         let shape = Shape::read(header, label)?;
         if shape.duplex != self.duplex {
             let name = |duplex| if duplex { "goes both ways" } else { "goes one way" };
             let (is, wanted) = (name(shape.duplex), name(self.duplex));
             return Err(OpenError::WrongDirection { is, wanted });
         }
+        header.expect(label, Kind::Pipe, signature)?;
         if shape.reach != self.reach {
             return Err(Error::corrupted(label, "how its ends are reached").into());
         }

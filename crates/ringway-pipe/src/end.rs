@@ -22,7 +22,7 @@ use ringway_core::peer::{Watch, Watched, watch};
 use ringway_core::process::global::no_fork;
 use ringway_core::process::{LockFile, generation};
 use ringway_core::spsc::Direction;
-use ringway_core::sync::{AtomicU32, Ordering};
+use ringway_core::sync::{AtomicU32, Ordering, fence};
 use ringway_core::wait::barrier;
 use ringway_core::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -49,6 +49,46 @@ pub(crate) struct End {
     held: Mutex<Held>,
     /// The other end, if this process made both.
     sibling: OnceLock<Weak<End>>,
+    /// How many [`Hold`]s there are.
+    holds: AtomicU32,
+}
+
+/// A handle's hold of an end. The end closes with the last one, in the thread that drops
+/// it. The watcher's references do not count: were it busy looking at this end's peer
+/// while the user drops the end, the end would close a little later, in the watcher.
+pub(crate) struct Hold(Arc<End>);
+
+impl Hold {
+    fn new(end: End) -> Self {
+        // Relaxed: the end is new, nobody else has it.
+        end.holds.store(1, Ordering::Relaxed);
+        Self(Arc::new(end))
+    }
+}
+
+impl Deref for Hold {
+    type Target = Arc<End>;
+    #[inline]
+    fn deref(&self) -> &Arc<End> {
+        &self.0
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        // Relaxed: `self` keeps the count above 0.
+        self.0.holds.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // AcqRel: what other threads did with the end comes before its close.
+        if self.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.close();
+        }
+    }
 }
 
 /// What the kernel knows this end by.
@@ -107,15 +147,16 @@ fn gone() -> Error {
 }
 
 impl End {
-    pub(crate) fn new(
+    /// An end and the first hold of it.
+    pub(crate) fn hold(
         memory: &Memory,
         shape: Shape,
         side: Side,
         segment: OwnedFd,
         token: Option<OwnedFd>,
         label: &str,
-    ) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+    ) -> Result<Hold> {
+        Ok(Hold::new(Self {
             incoming: shape.ring_to(memory, side, label)?,
             outgoing: shape.ring_to(memory, side.other(), label)?,
             record: EndRecord::new(memory, side, label)?,
@@ -132,6 +173,7 @@ impl End {
                 taken: 0,
             }),
             sibling: OnceLock::new(),
+            holds: AtomicU32::new(0),
         }))
     }
 
@@ -163,28 +205,38 @@ impl End {
     /// [`OpenError::Closed`], [`OpenError::EndInUse`], [`OpenError::Engine`].
     pub(crate) fn take(self: &Arc<Self>) -> Result<(), OpenError> {
         let inherited = {
-            let held = self.held();
+            let mut held = self.held();
             if self.state() & CLOSED != 0 {
                 return Err(OpenError::Closed);
             }
             if held.taken == generation() {
                 return Ok(());
             }
-            held.born != generation()
+            let inherited = held.born != generation();
+            self.take_held(&mut held)?;
+            inherited
         };
+        // Only now: a use that was refused says nothing about the other end.
         if inherited {
             self.drop_inherited_sibling();
         }
-        let mut held = self.held();
-        let held = &mut *held;
+        Ok(())
+    }
+
+    fn take_held(self: &Arc<Self>, held: &mut Held) -> Result<(), OpenError> {
         let lock = held.segment.locked()?;
         let taken =
             lock.try_lock(self.side as u64).map_err(|e| Error::os("lock", &self.label, e))?;
         if !taken {
             return Err(OpenError::EndInUse { pid: self.owner() });
         }
-        // From now on this process wakes the peer's sleepers; see `barrier`.
-        barrier::registered();
+        // From now on this process wakes the peer's sleepers.
+        // ORDERING pipe-registered (SeqCst): the word is in place before this process looks
+        // at a sleeper bit for the first time. A sleeper that still read the answer of a
+        // former user (pipe-registered, in `peer_is_registered`) had set its bit before that
+        // and is seen.
+        self.record.registered.store(u32::from(barrier::registered()), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         // Relaxed: a hint for messages.
         self.record
             .owner_pid
@@ -218,6 +270,12 @@ impl End {
             0 => None,
             pid => Some(pid),
         }
+    }
+
+    /// Whether the sleeper's barrier reaches the process that uses the other end.
+    pub(crate) fn peer_is_registered(&self) -> bool {
+        // ORDERING pipe-registered (SeqCst): stays behind the sleeper's announcement.
+        self.peer_record.registered.load(Ordering::SeqCst) == 1
     }
 
     /// Closes this process's hold. Idempotent; wakes whoever waits, here and there.
@@ -299,36 +357,31 @@ impl End {
         }
     }
 
-    /// Duplicates of the segment and the token for another process. Ours is closed: the
-    /// duplicates hold the end from now on.
+    /// Duplicates of the segment and the token for another process. They hold the end
+    /// as ours do; once they are on their way, the caller closes ours.
     ///
     /// # Errors
     ///
     /// [`OpenError::Closed`], [`OpenError::NamedEnd`], [`OpenError::Engine`].
-    pub(crate) fn hand_over(&self) -> Result<[OwnedFd; 2], OpenError> {
+    pub(crate) fn duplicate(&self) -> Result<[OwnedFd; 2], OpenError> {
         if self.shape.reach == Reach::Named {
             return Err(OpenError::NamedEnd);
         }
-        let fds = {
-            let held = self.held();
-            if self.state() & CLOSED != 0 {
-                return Err(OpenError::Closed);
-            }
-            let share = |fd| {
-                ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e))
-            };
-            let segment = match &held.segment {
-                SegmentFd::Plain(fd) => share(fd.as_fd())?,
-                SegmentFd::Lock(lock) => share(lock.as_fd())?,
-                SegmentFd::Gone => return Err(OpenError::Closed),
-            };
-            let token = held.token.as_ref().ok_or_else(gone)?;
-            let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
-                .map_err(|e| Error::os("share the token of", &self.label, e))?;
-            [segment, token]
+        let held = self.held();
+        if self.state() & CLOSED != 0 {
+            return Err(OpenError::Closed);
+        }
+        let share =
+            |fd| ringway_core::process::reopen(fd).map_err(|e| Error::os("share", &self.label, e));
+        let segment = match &held.segment {
+            SegmentFd::Plain(fd) => share(fd.as_fd())?,
+            SegmentFd::Lock(lock) => share(lock.as_fd())?,
+            SegmentFd::Gone => return Err(OpenError::Closed),
         };
-        self.close();
-        Ok(fds)
+        let token = held.token.as_ref().ok_or_else(gone)?;
+        let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
+            .map_err(|e| Error::os("share the token of", &self.label, e))?;
+        Ok([segment, token])
     }
 
     /// For named ends: the moment this process is the end's only opener.
@@ -358,11 +411,5 @@ impl Watched for End {
             }
         }
         gone
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.close();
     }
 }

@@ -189,7 +189,8 @@ impl<T, C> Receiver<T, C> {
     }
 
     /// Whether a message, an error or the end is there, waiting at most `timeout` for
-    /// it. Consumes nothing. Of a streamed message the beginning is enough.
+    /// it. Consumes nothing. Of a streamed message the beginning is enough; its sender may
+    /// still withdraw it.
     ///
     /// # Errors
     ///

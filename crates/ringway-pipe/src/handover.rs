@@ -5,7 +5,7 @@
 //! way, hold it for the receiver, so the pipe never ends too early.
 
 use crate::builder::{Expected, connection, duplex_signature};
-use crate::end::End;
+use crate::end::{End, Hold};
 use crate::error::OpenError;
 use crate::layout::{Reach, Side};
 use crate::recv::RecvHalf;
@@ -13,11 +13,10 @@ use crate::send::SendHalf;
 use crate::{Connection, Receiver, Sender};
 use ringway_codec::{Codec, signature_of};
 use ringway_core::Error;
-use ringway_core::handover::{check, explain, give, take};
+use ringway_core::handover::{explain, give, take};
 use ringway_core::segment::Segment;
 use ringway_core::wait::WaitPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use std::sync::Arc;
 
 /// What goes as bytes.
 #[derive(Serialize, Deserialize)]
@@ -33,10 +32,12 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
     if mid_message {
         return Err(OpenError::MidMessage);
     }
-    check().map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)))?;
-    let [segment, token] = end.hand_over()?;
+    let [segment, token] = end.duplicate()?;
     let place =
         |fd| give(fd).map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)));
+    let (segment, token) = (place(segment)?, place(token)?);
+    // Not before the descriptors are in a parcel: without one the end stays here.
+    end.close();
     Ok(Parcel {
         side: end.side as u8,
         policy: match policy {
@@ -44,12 +45,12 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
             WaitPolicy::Block => 2,
             _ => 0,
         },
-        segment: place(segment)?,
-        token: place(token)?,
+        segment,
+        token,
     })
 }
 
-fn unpack(parcel: &Parcel, expected: &Expected) -> Result<(Arc<End>, WaitPolicy), OpenError> {
+fn unpack(parcel: &Parcel, expected: &Expected) -> Result<(Hold, WaitPolicy), OpenError> {
     let place = |place| {
         let other = |e| Error::os("receive", "a pipe end", std::io::Error::other(e));
         take(place).map_err(other)
@@ -65,7 +66,7 @@ fn unpack(parcel: &Parcel, expected: &Expected) -> Result<(Arc<End>, WaitPolicy)
         _ => WaitPolicy::Adaptive,
     };
     let (memory, _, fd, label) = segment.into_parts();
-    Ok((End::new(&memory, shape, side, fd, Some(token), &label)?, policy))
+    Ok((End::hold(&memory, shape, side, fd, Some(token), &label)?, policy))
 }
 
 /// Half of a two-way end cannot go without the other half.

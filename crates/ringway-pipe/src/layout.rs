@@ -1,7 +1,8 @@
 //! What a pipe's segment holds after the header page.
 //!
 //! ```text
-//! BODY +    0  end A      128 bytes   owner_pid u32 (a hint), presence u32 (named pipes)
+//! BODY +    0  end A      128 bytes   owner_pid u32 (a hint), presence u32 (named pipes),
+//!                                     registered u32 (the barrier reaches its user)
 //! BODY +  128  end B      128 bytes   the same
 //! BODY +  256  to A       512 bytes   control block of the ring that B sends on
 //! BODY +  768  to B       512 bytes   control block of the ring that A sends on; duplex
@@ -114,6 +115,8 @@ pub(crate) struct EndRecord {
     pub(crate) owner_pid: Word32,
     /// Of a named end: [`NEVER_OPENED`], [`OPENED`] or [`CLOSED`].
     pub(crate) presence: Word32,
+    /// 1 if `membarrier` reaches the process that uses the end.
+    pub(crate) registered: Word32,
 }
 
 /// Nobody has opened this named end yet.
@@ -127,6 +130,6 @@ impl EndRecord {
     pub(crate) fn new(memory: &Memory, side: Side, label: &str) -> Result<Self> {
         let at = BODY + side as u64 * END_LEN;
         let word = |at| memory.word32(at).map_err(|_| Error::corrupted(label, "it is too short"));
-        Ok(Self { owner_pid: word(at)?, presence: word(at + 4)? })
+        Ok(Self { owner_pid: word(at)?, presence: word(at + 4)?, registered: word(at + 8)? })
     }
 }

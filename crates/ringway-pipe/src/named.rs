@@ -10,7 +10,7 @@
 //! that opened it: it cannot be handed over, and a copy made by fork holds nothing.
 
 use crate::builder::{Builder, Expected, connection, duplex_signature};
-use crate::end::End;
+use crate::end::{End, Hold};
 use crate::error::OpenError;
 use crate::layout::{NEVER_OPENED, OPENED, Reach, Shape, Side};
 use crate::recv::RecvHalf;
@@ -21,7 +21,6 @@ use ringway_core::Error;
 use ringway_core::segment::{Name, NewSegment, Place, Segment};
 use ringway_core::sync::Ordering::{Acquire, Relaxed};
 use rustix::fs::Mode;
-use std::sync::Arc;
 
 impl Builder {
     /// Creates a two-way pipe under `name` and returns one end. Mode 0600: only this
@@ -101,7 +100,7 @@ impl Builder {
         duplex: bool,
         side: Side,
         signature: u64,
-    ) -> Result<Arc<End>, OpenError> {
+    ) -> Result<Hold, OpenError> {
         let shape = self.shape(duplex, Reach::Named, side)?;
         let name = Name::new(name)?;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -122,7 +121,7 @@ impl Builder {
         duplex: bool,
         side: Side,
         signature: u64,
-    ) -> Result<Arc<End>, OpenError> {
+    ) -> Result<Hold, OpenError> {
         let name = Name::new(name)?;
         let segment = Segment::open_named(&name)?;
         let shape = Expected { duplex, reach: Reach::Named, signature }.check(&segment)?;
@@ -153,6 +152,6 @@ impl Builder {
     }
 }
 
-fn named_end(shape: Shape, side: Side, segment: &Segment) -> Result<Arc<End>, Error> {
-    End::new(segment.memory(), shape, side, segment.share()?, None, segment.label())
+fn named_end(shape: Shape, side: Side, segment: &Segment) -> Result<Hold, Error> {
+    End::hold(segment.memory(), shape, side, segment.share()?, None, segment.label())
 }

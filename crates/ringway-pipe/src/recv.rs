@@ -1,17 +1,16 @@
 //! The receiving half of an end: bytes out, waiting, putting streamed messages together.
 
-use crate::end::{CLOSED, End};
+use crate::end::{CLOSED, Hold};
 use crate::error::{OpenError, RecvError};
-use crate::until::Until;
+use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
 use ringway_core::process::generation;
 use ringway_core::spsc::{Consumer, Corrupted, Head, Piece};
 use ringway_core::wait::{Event, Parked, Spinner, Ticket, WaitPolicy, park};
-use std::sync::Arc;
 
 /// Receives whole byte messages.
 pub(crate) struct RecvHalf {
-    pub(crate) end: Arc<End>,
+    pub(crate) end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
     consumer: Option<Consumer>,
     taken: u64,
@@ -19,6 +18,8 @@ pub(crate) struct RecvHalf {
     departures: u32,
     spinner: Spinner,
     partial: Partial,
+    /// Bytes of a streamed message released since the sender was last notified.
+    owed: u64,
 }
 
 /// What has come of a streamed message.
@@ -44,9 +45,17 @@ pub(crate) enum Next {
 const TRUSTED: u64 = 1 << 20;
 
 impl RecvHalf {
-    pub(crate) fn new(end: Arc<End>, policy: WaitPolicy) -> Self {
+    pub(crate) fn new(end: Hold, policy: WaitPolicy) -> Self {
         let spinner = Spinner::new(policy);
-        Self { end, consumer: None, taken: 0, departures: 0, spinner, partial: Partial::None }
+        Self {
+            end,
+            consumer: None,
+            taken: 0,
+            departures: 0,
+            spinner,
+            partial: Partial::None,
+            owed: 0,
+        }
     }
 
     pub(crate) fn policy(&self) -> WaitPolicy {
@@ -128,11 +137,27 @@ impl RecvHalf {
         }
     }
 
-    /// Copies a message in one chunk to `dst`, which has its length, and releases it.
+    /// Copies the chunk at the head to `dst`, which has its length, and releases it.
+    ///
+    /// A sender that streams and sleeps is woken when half the ring is free, not for each
+    /// piece: this side goes on to take pieces, and notifies before it waits or returns.
     pub(crate) fn take(&mut self, head: Head, dst: &mut [u8]) {
-        if let Some(consumer) = &mut self.consumer {
-            consumer.take(head, dst);
-            consumer.ring().writable.notify();
+        let Some(consumer) = &mut self.consumer else { return };
+        consumer.take(head, dst);
+        self.owed += head.len as u64;
+        let more = matches!(head.piece, Piece::First { .. } | Piece::Middle);
+        if !more || self.owed >= consumer.ring().capacity() / 2 {
+            self.settle();
+        }
+    }
+
+    /// Notifies the sender of what was released.
+    fn settle(&mut self) {
+        if self.owed > 0 {
+            self.owed = 0;
+            if let Some(ring) = &self.end.incoming {
+                ring.writable.notify();
+            }
         }
     }
 
@@ -151,7 +176,11 @@ impl RecvHalf {
         until: Until,
     ) -> Result<Option<Vec<u8>>, RecvError> {
         let mut bytes = self.resume();
+        let mut pieces = 0;
         loop {
+            if late(&mut pieces, until) {
+                return Err(self.keep(RecvError::Timeout, bytes, total));
+            }
             let start = bytes.len();
             let head = match self.piece(total, start, until) {
                 Ok(Some(head)) => head,
@@ -180,7 +209,11 @@ impl RecvHalf {
         let before = self.resume();
         let mut got = before.len();
         dst[..got].copy_from_slice(&before);
+        let mut pieces = 0;
         loop {
+            if late(&mut pieces, until) {
+                return Err(self.keep(RecvError::Timeout, dst[..got].to_vec(), total));
+            }
             let head = match self.piece(total, got, until) {
                 Ok(Some(head)) => head,
                 Ok(None) => return Ok(false),
@@ -202,8 +235,10 @@ impl RecvHalf {
         }
     }
 
-    /// Keeps what has come for the next call, if `error` means that more may come.
+    /// Ends the call for now. Keeps what has come for the next one, if `error` means that
+    /// more may come.
     fn keep(&mut self, error: RecvError, bytes: Vec<u8>, total: u64) -> RecvError {
+        self.settle();
         if matches!(error, RecvError::Timeout | RecvError::Empty) && !bytes.is_empty() {
             self.partial = Partial::Got { bytes, total };
         }
@@ -308,9 +343,10 @@ impl RecvHalf {
 
     #[cold]
     fn idle_wait(&mut self, until: Until) -> Result<(), RecvError> {
+        self.settle();
         let Self { end, consumer, departures, spinner, partial, .. } = self;
         let Some(consumer) = consumer else { return Err(RecvError::Closed) };
-        let ring = consumer.ring().clone();
+        let Some(ring) = &end.incoming else { return Err(RecvError::Closed) };
         let mut look = || {
             if end.state() & CLOSED != 0 {
                 return Err(RecvError::Closed);
@@ -335,7 +371,7 @@ impl RecvHalf {
         let Until::Deadline(deadline) = until else {
             return if look()? { Ok(()) } else { Err(RecvError::Empty) };
         };
-        match park(&ring.readable, spinner, deadline, look)? {
+        match park(&ring.readable, spinner, deadline, || end.peer_is_registered(), look)? {
             Parked::Ready => Ok(()),
             Parked::TimedOut => Err(RecvError::Timeout),
         }
@@ -344,6 +380,15 @@ impl RecvHalf {
     fn corrupted(&self, what: Corrupted) -> RecvError {
         Error::corrupted(&self.end.label, what.0).into()
     }
+}
+
+/// Whether a call that has taken in `pieces` so far is out of time. While pieces are
+/// there nothing else looks at the clock. Never before the first piece: a message that
+/// is there beats a deadline that has passed.
+fn late(pieces: &mut u32, until: Until) -> bool {
+    let due = *pieces > 0 && pieces.is_multiple_of(PIECES_PER_LOOK);
+    *pieces = pieces.wrapping_add(1);
+    due && until.passed()
 }
 
 impl From<OpenError> for RecvError {

@@ -1,17 +1,16 @@
 //! The sending half of an end: bytes in, waiting, streaming.
 
-use crate::end::{CLOSED, End, PEER_GONE};
+use crate::end::{CLOSED, End, Hold, PEER_GONE};
 use crate::error::{OpenError, SendError};
-use crate::until::Until;
+use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
 use ringway_core::process::generation;
 use ringway_core::spsc::{Corrupted, Producer, PushError};
 use ringway_core::wait::{Parked, Spinner, WaitPolicy, park};
-use std::sync::Arc;
 
 /// Sends whole byte messages.
 pub(crate) struct SendHalf {
-    end: Arc<End>,
+    end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
     producer: Option<Producer>,
     taken: u64,
@@ -21,11 +20,11 @@ pub(crate) struct SendHalf {
 }
 
 impl SendHalf {
-    pub(crate) fn new(end: Arc<End>, policy: WaitPolicy) -> Self {
+    pub(crate) fn new(end: Hold, policy: WaitPolicy) -> Self {
         Self { end, producer: None, taken: 0, departures: 0, spinner: Spinner::new(policy) }
     }
 
-    pub(crate) fn end(&self) -> &Arc<End> {
+    pub(crate) fn end(&self) -> &Hold {
         &self.end
     }
 
@@ -87,7 +86,7 @@ impl SendHalf {
 
 /// Takes the end, or takes it anew after a fork.
 fn enter<'a>(
-    end: &Arc<End>,
+    end: &Hold,
     producer: &'a mut Option<Producer>,
     taken: &mut u64,
     departures: &mut u32,
@@ -113,7 +112,24 @@ fn enter<'a>(
 
 /// Passes a long message through the ring piece by piece.
 fn stream(
-    end: &Arc<End>,
+    end: &Hold,
+    producer: &mut Producer,
+    departures: &mut u32,
+    spinner: &mut Spinner,
+    message: &[u8],
+    until: Until,
+) -> Result<(), SendError> {
+    producer.begin(message.len() as u64);
+    let passed = pieces(end, producer, departures, spinner, message, until);
+    if passed.is_err() {
+        producer.abort();
+        producer.ring().readable.notify();
+    }
+    passed
+}
+
+fn pieces(
+    end: &Hold,
     producer: &mut Producer,
     departures: &mut u32,
     spinner: &mut Spinner,
@@ -121,18 +137,30 @@ fn stream(
     until: Until,
 ) -> Result<(), SendError> {
     let total = message.len() as u64;
-    producer.begin(total);
-    let mut sent = 0;
+    // A receiver that sleeps is woken for the first piece and then for each half of a ring,
+    // not for each piece: this side goes on to write pieces, and notifies before it waits.
+    let worth_waking = usize::try_from(producer.ring().capacity() / 2).unwrap_or(usize::MAX);
+    let (mut sent, mut told, mut pieces) = (0, 0, 0_u32);
     while sent < message.len() {
         let pushed =
             producer.push_part(&message[sent..], total).map_err(|what| corrupted(end, what))?;
-        if pushed > 0 {
-            sent += pushed;
+        if pushed == 0 {
+            if told < sent {
+                told = sent;
+                producer.ring().readable.notify();
+            }
+            wait(end, producer, departures, spinner, message.len(), until)?;
+            continue;
+        }
+        sent += pushed;
+        if told == 0 || sent - told >= worth_waking || sent == message.len() {
+            told = sent;
             producer.ring().readable.notify();
-        } else if let Err(error) = wait(end, producer, departures, spinner, message.len(), until) {
-            producer.abort();
-            producer.ring().readable.notify();
-            return Err(error);
+        }
+        pieces = pieces.wrapping_add(1);
+        // While there is room nothing else looks at the clock.
+        if pieces.is_multiple_of(PIECES_PER_LOOK) && sent < message.len() && until.passed() {
+            return Err(SendError::Timeout);
         }
     }
     Ok(())
@@ -140,14 +168,14 @@ fn stream(
 
 /// Waits until there is room for `len` bytes, or for a piece of what is streamed.
 fn wait(
-    end: &Arc<End>,
+    end: &Hold,
     producer: &mut Producer,
     departures: &mut u32,
     spinner: &mut Spinner,
     len: usize,
     until: Until,
 ) -> Result<(), SendError> {
-    let ring = producer.ring().clone();
+    let Some(ring) = &end.outgoing else { return Err(SendError::Closed) };
     let mut look = || {
         if end.state() & CLOSED != 0 {
             return Err(SendError::Closed);
@@ -160,7 +188,7 @@ fn wait(
     let Until::Deadline(deadline) = until else {
         return if look()? { Ok(()) } else { Err(SendError::Full) };
     };
-    match park(&ring.writable, spinner, deadline, look)? {
+    match park(&ring.writable, spinner, deadline, || end.peer_is_registered(), look)? {
         Parked::Ready => Ok(()),
         Parked::TimedOut => Err(SendError::Timeout),
     }

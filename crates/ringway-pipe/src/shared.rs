@@ -4,7 +4,7 @@
 //! that is held for a whole message: frames stay whole, and sending and receiving do not
 //! hinder each other. Waiting for one's turn counts towards a call's time-out.
 
-use crate::end::End;
+use crate::end::Hold;
 use crate::error::{RecvError, SendError};
 use crate::until::Until;
 use crate::{Connection, Receiver, Sender};
@@ -68,13 +68,13 @@ impl<T> Drop for Lent<'_, T> {
 /// Its calls take a lock of this process, about 20 ns when it is free.
 pub struct SharedSender<T, C = Postcard> {
     turn: Arc<Turn<Sender<T, C>>>,
-    end: Arc<End>,
+    end: Hold,
 }
 
 /// The receiving end of a pipe for several threads; as [`SharedSender`].
 pub struct SharedReceiver<T, C = Postcard> {
     turn: Arc<Turn<Receiver<T, C>>>,
-    end: Arc<End>,
+    end: Hold,
 }
 
 /// One end of a two-way pipe for several threads; as [`SharedSender`].
@@ -86,7 +86,7 @@ pub struct SharedConnection<S, R = S, C = Postcard> {
 impl<T, C> Sender<T, C> {
     /// Makes the end usable by several threads at once.
     pub fn into_shared(self) -> SharedSender<T, C> {
-        let end = Arc::clone(self.half.end());
+        let end = Hold::clone(self.half.end());
         SharedSender { turn: Arc::new(Turn::new(self)), end }
     }
 }
@@ -94,7 +94,7 @@ impl<T, C> Sender<T, C> {
 impl<T, C> Receiver<T, C> {
     /// Makes the end usable by several threads at once.
     pub fn into_shared(self) -> SharedReceiver<T, C> {
-        let end = Arc::clone(&self.half.end);
+        let end = Hold::clone(&self.half.end);
         SharedReceiver { turn: Arc::new(Turn::new(self)), end }
     }
 }
@@ -267,13 +267,13 @@ impl<S, R, C: Codec<S> + Codec<R>> SharedConnection<S, R, C> {
 // Derived, these would ask the same of T and C.
 impl<T, C> Clone for SharedSender<T, C> {
     fn clone(&self) -> Self {
-        Self { turn: Arc::clone(&self.turn), end: Arc::clone(&self.end) }
+        Self { turn: Arc::clone(&self.turn), end: Hold::clone(&self.end) }
     }
 }
 
 impl<T, C> Clone for SharedReceiver<T, C> {
     fn clone(&self) -> Self {
-        Self { turn: Arc::clone(&self.turn), end: Arc::clone(&self.end) }
+        Self { turn: Arc::clone(&self.turn), end: Hold::clone(&self.end) }
     }
 }
 

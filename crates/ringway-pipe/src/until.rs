@@ -14,4 +14,13 @@ pub(crate) enum Until {
 impl Until {
     /// The plain form.
     pub(crate) const NEVER: Self = Self::Deadline(Deadline::NEVER);
+
+    /// Whether the deadline has passed. A `try_` form has none.
+    pub(crate) fn passed(&self) -> bool {
+        matches!(self, Self::Deadline(deadline) if deadline.passed())
+    }
 }
+
+/// Pieces of a streamed message between two looks at the clock. Eight are about a ring
+/// full of bytes: the look costs well below a hundredth of copying them.
+pub(crate) const PIECES_PER_LOOK: u32 = 8;

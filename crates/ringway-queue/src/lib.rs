@@ -1,1 +1,49 @@
-//! Queues.
+//! Queues between processes, over a lock-free ring in shared memory.
+//!
+//! * [`Queue`]: bounded or not, any number of putters and getters.
+//! * [`JoinableQueue`]: also knows which items are not done.
+//! * [`SimpleQueue`]: put, get, close.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use ringway_queue::Queue;
+//! use std::time::Duration;
+//!
+//! let queue = Queue::<(u32, String)>::bounded(10)?;
+//! let clone = queue.clone();
+//! std::thread::spawn(move || clone.put((1, "one".into())));
+//! assert_eq!(queue.get_timeout(Duration::from_secs(10))?.1, "one");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To give a queue to another process see the `ringway` crate. Any process may be killed
+//! at any time; see [`Queue`] for what the others can rely on.
+
+mod builder;
+mod error;
+mod exit;
+mod handover;
+mod inner;
+mod joinable;
+mod local;
+mod overflow;
+mod parking;
+mod queue;
+mod scratch;
+mod shape;
+mod simple;
+mod until;
+mod waitable;
+
+pub use builder::{Builder, DEFAULT_RING_LEN, DEFAULT_SLOT_SIZE};
+pub use error::{
+    GetError, JoinError, JoinThreadError, OpenError, PutError, PutReason, ShutDownError,
+    TaskDoneError,
+};
+pub use joinable::JoinableQueue;
+pub use queue::Queue;
+pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};
+pub use ringway_core::Error;
+pub use ringway_core::wait::WaitPolicy;
+pub use simple::SimpleQueue;

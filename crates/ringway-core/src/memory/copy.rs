@@ -21,7 +21,17 @@ use core::sync::atomic::AtomicU64;
 const BLOCKS: usize = 64;
 /// From this many bytes on, `rep movsb` has made up for its start-up.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-const LONG: usize = 1024;
+const LONG: usize = 2048;
+
+/// Whether `rep movsb` does well. Where the destination lies 1 to 31 bytes behind the
+/// source, modulo the page, every load looks as if it depended on the store before it,
+/// and the microcode falls back to single bytes: 21 us instead of 1.3 for 64 KiB. Chunks
+/// begin at any multiple of 8 and buffers at multiples of 16, so that happens often.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn movsb_is_quick(to: *const u8, from: *const u8, len: usize) -> bool {
+    let behind = to.addr().wrapping_sub(from.addr()) % 4096;
+    len >= LONG && !(1..64).contains(&behind)
+}
 
 /// Copies `src` to `to`.
 ///
@@ -33,7 +43,7 @@ const LONG: usize = 1024;
 #[inline]
 pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if src.len() >= LONG {
+    if movsb_is_quick(to.as_ptr(), src.as_ptr(), src.len()) {
         // SAFETY: the caller's promise covers `src.len()` bytes at `to`; `src` is a
         // live slice; the two do not overlap, for no slice into shared memory exists.
         unsafe { rep_movsb(to.as_ptr(), src.as_ptr(), src.len()) };
@@ -73,7 +83,7 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
 #[inline]
 pub(super) unsafe fn out_of_shared(from: NonNull<u8>, dst: &mut [u8]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if dst.len() >= LONG {
+    if movsb_is_quick(dst.as_ptr(), from.as_ptr(), dst.len()) {
         // SAFETY: the caller's promise covers `dst.len()` bytes at `from`; `dst` is a
         // live slice; the two do not overlap, for no slice into shared memory exists.
         unsafe { rep_movsb(dst.as_mut_ptr(), from.as_ptr(), dst.len()) };
@@ -184,21 +194,23 @@ mod tests {
 
     #[test]
     fn every_length_round_trips_and_touches_no_neighbour() {
-        let size = 2048_usize;
-        for len in 0..=1200 {
+        let size = 4096_usize;
+        for len in (0..=600).chain(2000..2100) {
             let heap = Heap::new(size);
             assert_eq!(heap.len(), size);
             let region = Memory::new(heap).region(0, size as u64).unwrap();
-            region.copy_in(0, &[0xEE; 2048]).unwrap();
+            region.copy_in(0, &[0xEE; 4096]).unwrap();
             let src: Vec<u8> = (0..len).map(|i| u8::try_from((i * 7 + 1) % 251).unwrap()).collect();
-            region.copy_in(64, &src).unwrap();
+            // Also at another distance modulo the page.
+            let at = if len % 2 == 0 { 64 } else { 88 };
+            region.copy_in(at, &src).unwrap();
             let mut back = vec![0; len];
-            region.copy_out(64, &mut back).unwrap();
+            region.copy_out(at, &mut back).unwrap();
             assert_eq!(back, src);
             let mut all = vec![0; size];
             region.copy_out(0, &mut all).unwrap();
-            let end = 64 + len.next_multiple_of(8);
-            assert!(all[..64].iter().chain(&all[end..]).all(|b| *b == 0xEE), "length {len}");
+            let end = at + len.next_multiple_of(8);
+            assert!(all[..at].iter().chain(&all[end..]).all(|b| *b == 0xEE), "length {len}");
         }
     }
 

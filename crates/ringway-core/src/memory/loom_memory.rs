@@ -18,7 +18,17 @@ struct Words {
 pub struct Memory {
     len: usize,
     words: Arc<Mutex<Words>>,
+    turn: Option<Turn>,
 }
+
+/// Touched before every access, so that any two accesses depend on each other. Relaxed,
+/// so that it orders nothing else.
+///
+/// Loom tries a switch of threads only between two accesses that depend on each other,
+/// and of each object it remembers the last access alone. Where a thread loads a word
+/// and then stores to it, its own load hides that another thread loaded the word just
+/// before: the interleaving in which that one loads the new value is never tried.
+type Turn = Arc<AtomicU64>;
 
 impl Memory {
     /// As many zero bytes as `storage` has. A model has no backing: this is here so that
@@ -29,7 +39,14 @@ impl Memory {
 
     /// `len` zero bytes.
     pub fn modelled(len: usize) -> Self {
-        Self { len, words: Arc::default() }
+        Self { len, words: Arc::default(), turn: None }
+    }
+
+    /// As [`modelled`](Self::modelled), and loom may switch threads at every access.
+    /// Finds what the other misses, in far more executions: bound the preemptions. Not
+    /// for models with fences, with which the additional accesses would synchronize.
+    pub fn interleaved(len: usize) -> Self {
+        Self { turn: Some(Turn::default()), ..Self::modelled(len) }
     }
 
     /// Size in bytes.
@@ -51,7 +68,9 @@ impl Memory {
     /// The 64-bit word at offset `at`.
     pub fn word64(&self, at: u64) -> Result<Word64, OutOfBounds> {
         let at = check(self.len, at, 8, 8)?;
-        Ok(self.words.lock().unwrap().wide.entry(at).or_default().clone())
+        let mut words = self.words.lock().unwrap();
+        let new = || Word64 { value: Arc::default(), turn: self.turn.clone() };
+        Ok(words.wide.entry(at).or_insert_with(new).clone())
     }
 
     /// `count` 64-bit words, `stride` bytes apart.
@@ -81,13 +100,19 @@ impl Deref for Word32 {
 }
 
 /// A 64-bit word.
-#[derive(Clone, Default)]
-pub struct Word64(Arc<AtomicU64>);
+#[derive(Clone)]
+pub struct Word64 {
+    value: Arc<AtomicU64>,
+    turn: Option<Turn>,
+}
 
 impl Deref for Word64 {
     type Target = AtomicU64;
     fn deref(&self) -> &AtomicU64 {
-        &self.0
+        if let Some(turn) = &self.turn {
+            turn.fetch_add(1, Relaxed);
+        }
+        &self.value
     }
 }
 

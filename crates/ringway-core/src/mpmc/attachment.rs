@@ -8,7 +8,7 @@
 //! locks; a private mutex keeps them apart.
 
 use super::Recovery;
-use super::layout::Geometry;
+use super::layout::{Geometry, at};
 use super::ring::Ring;
 use super::word::Announcement;
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ use crate::process::global::{self, SegmentKey};
 use crate::process::{LockFile, generation, reopen};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU64};
+use crate::wait::Event;
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -39,6 +40,7 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 /// A process's attachment. Alive as long as a handle is; leaves when dropped.
 pub(super) struct Attachment {
     pub(super) ring: Ring,
+    tasks_done: Event,
     memory: Memory,
     geometry: Geometry,
     locks: LockFile,
@@ -103,8 +105,9 @@ impl Attachment {
         fd: BorrowedFd<'_>,
         label: &str,
     ) -> Result<Self> {
-        let ring = Ring::new(memory, geometry)
-            .map_err(|_| Error::corrupted(label, "its ring does not fit its length"))?;
+        let short = |_| Error::corrupted(label, "its ring does not fit its length");
+        let ring = Ring::new(memory, geometry).map_err(short)?;
+        let tasks_done = Event::new(memory.word32(at::TASKS_DONE).map_err(short)?);
         let locks = LockFile::open(fd)?;
         let participant = take_record(&ring, &locks, label)?;
         // Dropping `locks` on the way out gives the record up like a death, and it is
@@ -116,6 +119,7 @@ impl Attachment {
         let generation = generation();
         Ok(Self {
             ring,
+            tasks_done,
             memory: memory.clone(),
             geometry,
             locks,
@@ -164,6 +168,11 @@ impl Attachment {
 
     pub(super) fn label(&self) -> &str {
         &self.label
+    }
+
+    /// What joiners of a joinable queue sleep on.
+    pub(super) fn tasks_done(&self) -> &Event {
+        &self.tasks_done
     }
 
     /// A fresh description of the segment, to hand on.

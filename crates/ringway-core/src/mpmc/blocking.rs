@@ -89,7 +89,7 @@ pub enum GetError {
 }
 
 /// What one try came to.
-enum Try<T, E> {
+pub(super) enum Try<T, E> {
     Done(Result<T, E>),
     /// Nothing to be had until somebody claims something.
     Blocked,
@@ -99,7 +99,7 @@ enum Try<T, E> {
 }
 
 /// Why a wait ended without a result.
-enum Ended {
+pub(super) enum Ended {
     TimedOut,
     Interrupted,
 }
@@ -226,7 +226,7 @@ fn put_once(attachment: &Arc<Attachment>, message: &[u8]) -> Try<(), PutError> {
     }
 }
 
-fn put_failed(attachment: &Attachment, why: TryPut, len: usize) -> Try<(), PutError> {
+pub(super) fn put_failed(attachment: &Attachment, why: TryPut, len: usize) -> Try<(), PutError> {
     match why {
         TryPut::Full => Try::Blocked,
         TryPut::Pending(position) => Try::Pending(Announcement::get(position)),
@@ -244,7 +244,7 @@ fn put_failed(attachment: &Attachment, why: TryPut, len: usize) -> Try<(), PutEr
 }
 
 #[inline]
-fn get_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
+pub(super) fn get_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
     match attachment.with_actor(|ring, actor| ring.try_get(actor, buffer)) {
         Ok(len) => Try::Done(Ok(len)),
         Err(why) => get_failed(attachment, why),
@@ -267,7 +267,7 @@ fn get_failed(attachment: &Attachment, why: TryGet) -> Try<usize, GetError> {
 /// Repeats a non-blocking try while others get in the way. `Err` says whether they
 /// still do.
 #[cold]
-fn retry<T, E>(
+pub(super) fn retry<T, E>(
     attachment: &Attachment,
     mut last: Try<T, E>,
     mut once: impl FnMut() -> Try<T, E>,
@@ -289,7 +289,7 @@ fn retry<T, E>(
 
 /// Waits until a try is done. `worth_trying` is a look that costs next to nothing.
 #[cold]
-fn wait<T, E>(
+pub(super) fn wait<T, E>(
     attachment: &Attachment,
     event: &Event,
     spinner: &mut Spinner,

@@ -6,7 +6,7 @@ use super::ring::Ring;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::peer::{Actor, Committed};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
-use crate::sync::spin_hint;
+use crate::sync::{fence, spin_hint};
 
 /// Why a get got nothing. Nothing is announced any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,8 +173,23 @@ impl Ring {
             .find(|index| self.state(*index).and_then(State::phase) != Some(Phase::Empty));
         match unfinished {
             Some(index) => TryGet::Pending(index),
-            None if tail & IMMEDIATE == 0 && self.participants.overflow() > 0 => TryGet::Empty,
-            None => TryGet::ShutDown,
+            None if tail & IMMEDIATE != 0 => TryGet::ShutDown,
+            None => self.drained_of_overflow(tail),
+        }
+    }
+
+    /// Nothing is in the ring. Will what was accepted before the shutdown still come?
+    fn drained_of_overflow(&self, tail: u64) -> TryGet {
+        // ORDERING accept-or-shutdown (SeqCst): a putter publishes its overflow and then
+        // looks for the shutdown (`SharedRing::accepts`); we saw the shutdown and look
+        // for overflow. One of the two sees the other.
+        fence(SeqCst);
+        let waiting = self.participants.overflow() > 0;
+        // An item is put before it stops counting as overflow: it may have come since.
+        if waiting || self.enqueue_pos.load(SeqCst) != tail {
+            TryGet::Empty
+        } else {
+            TryGet::ShutDown
         }
     }
 
@@ -209,8 +224,9 @@ impl Ring {
             }
             // From here on the slot is ours; repair finds our name in it.
             let mine = State::owned(Phase::Taken, state.lap(), actor.participant());
-            // ORDERING mpmc-redeliver (acquire): the message. Relaxed on failure.
-            if word.compare_exchange(state.0, mine.0, Acquire, Relaxed).is_err() {
+            // Relaxed: the load above acquired the message, and a slot comes to this
+            // word once per lap.
+            if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
                 continue;
             }
             self.count_attempt(index);

@@ -8,7 +8,7 @@
 //! 4352                128         not_empty u32: event word getters sleep on
 //! 4480                128         not_full u32: event word putters sleep on
 //! 4608                128         tombs u64: positions ever given up; rest zero
-//! 4736                128         zero
+//! 4736                128         tasks_done u32: event word joiners of a joinable queue sleep on
 //! 4864                M × 128     participant records, 1 to M (see `at::participant`)
 //! ..                  A × 128     actor records (see `at::actor`)
 //! ..                  N × slot    slots: state u64, meta u64, payload
@@ -40,6 +40,7 @@ pub(crate) mod at {
     pub(crate) const NOT_EMPTY: u64 = BODY + 2 * LINE;
     pub(crate) const NOT_FULL: u64 = BODY + 3 * LINE;
     pub(crate) const TOMBS: u64 = BODY + 4 * LINE;
+    pub(crate) const TASKS_DONE: u64 = BODY + 5 * LINE;
     pub(crate) const PARTICIPANTS: u64 = BODY + 6 * LINE;
 
     /// Offsets in a participant record.
@@ -58,8 +59,10 @@ pub(crate) mod at {
         pub(crate) const START_TIME: usize = 40;
         /// Accepted items that wait in the process's own memory. One writer.
         pub(crate) const OVERFLOW: usize = 48;
-        // From 56 on: zero, for the counts of joinable queues.
-        const _: () = assert!(OVERFLOW + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
+        /// Of a joinable queue: items taken and not done, and items lost. See `tasks`.
+        pub(crate) const TASKS: usize = 56;
+        // From 64 on: zero.
+        const _: () = assert!(TASKS + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
     }
 
     /// Offsets in an actor record.
@@ -90,7 +93,7 @@ pub(crate) mod at {
     const _: () = assert!(ENQUEUE_POS / LINE != DEQUEUE_POS / LINE);
     const _: () = assert!(DEQUEUE_POS / LINE != NOT_EMPTY / LINE);
     const _: () = assert!(NOT_EMPTY / LINE != NOT_FULL / LINE);
-    const _: () = assert!(TOMBS + LINE <= PARTICIPANTS);
+    const _: () = assert!(TOMBS + LINE <= TASKS_DONE && TASKS_DONE + LINE <= PARTICIPANTS);
 }
 
 /// Indexes into the header's params.

@@ -54,14 +54,17 @@
 
 mod attachment;
 mod blocking;
+mod feed;
 mod get;
 pub(crate) mod layout;
 mod lend;
 mod position;
 mod put;
+mod readiness;
 mod recover;
 mod ring;
 mod shared;
+mod tasks;
 mod word;
 
 pub use blocking::{GetError, PutError};
@@ -72,6 +75,7 @@ pub use put::TryPut;
 pub use recover::Recovery;
 pub use ring::Ring;
 pub use shared::SharedRing;
+pub use tasks::TaskError;
 pub use word::{Announcement, MAX_PARTICIPANTS, Meta, Phase, State};
 
 #[cfg(all(test, not(loom)))]

@@ -74,6 +74,11 @@ impl SharedRing {
         if attachment.is_usable() { Ok(attachment) } else { self.attachment_slow() }
     }
 
+    /// The attachment the handle was made with, for looks that need none of their own.
+    pub(super) fn any_attachment(&self) -> &Attachment {
+        &self.link.attachment
+    }
+
     /// The handle was inherited by fork, or its memory is corrupted.
     #[cold]
     fn attachment_slow(&self) -> core::result::Result<&Arc<Attachment>, Unusable> {

@@ -28,6 +28,27 @@ pub struct Identity {
     pub start_time: u64,
 }
 
+/// What a process has to do with the tasks of a joinable queue, in one word, so that
+/// writing off is one store: `lost:32 | held:32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskCount(pub(crate) u64);
+
+impl TaskCount {
+    /// Taken by the process and not done. One too many while it is about to take.
+    pub(crate) fn held(self) -> u64 {
+        self.0 & u64::from(u32::MAX)
+    }
+
+    /// Held by processes that had this record and went.
+    pub(crate) fn lost(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn written_off(self) -> Self {
+        Self((self.lost() + self.held()).min(u64::from(u32::MAX)) << 32)
+    }
+}
+
 /// The table of participant records, numbered from 1.
 pub struct Participants {
     records: Region,
@@ -106,7 +127,11 @@ impl Participants {
         // What only its memory held is gone, or was put before it left.
         self.store(id, at::participant::OVERFLOW, 0);
         let incarnation = self.load(id, at::participant::INCARNATION).wrapping_add(1);
-        self.store(id, at::participant::INCARNATION, incarnation);
+        if let Some(word) = self.word(id, at::participant::INCARNATION) {
+            // ORDERING tasks-departed (release): pairs with `departures`.
+            word.store(incarnation, Release);
+        }
+        self.write_off_tasks(id);
         self.set(id, Standing::Free);
     }
 
@@ -117,6 +142,36 @@ impl Participants {
             pid_namespace: self.load(id, at::participant::PID_NAMESPACE),
             start_time: self.load(id, at::participant::START_TIME),
         }
+    }
+
+    /// Moves what `id` has taken and not done to what is lost. Nobody else changes the
+    /// word meanwhile; repeated, it changes nothing.
+    fn write_off_tasks(&self, id: u32) {
+        if let Some(word) = self.tasks(id) {
+            // Relaxed: the process that wrote it is gone.
+            let tasks = TaskCount(word.load(Relaxed));
+            if tasks.held() > 0 {
+                // ORDERING tasks-held (release): who sees them written off sees the
+                // departure above, in `SharedRing::unfinished`.
+                word.store(tasks.written_off().0, Release);
+            }
+        }
+    }
+
+    /// The [`TaskCount`] of record `id`.
+    pub(crate) fn tasks(&self, id: u32) -> Option<&AtomicU64> {
+        self.word(id, at::participant::TASKS)
+    }
+
+    /// A number that changes whenever a record is freed.
+    pub(crate) fn departures(&self) -> u64 {
+        let incarnation = |id| {
+            let word = self.word(id, at::participant::INCARNATION);
+            // ORDERING tasks-departed (acquire): who sees a departure sees what the
+            // repair before it gave back to the ring.
+            word.map_or(0, |word| word.load(Acquire))
+        };
+        (1..=self.count).map(incarnation).fold(0, u64::wrapping_add)
     }
 
     /// Says how many accepted items wait in the memory of `id`'s process. Only that

@@ -151,7 +151,8 @@ fn run((epoll, kick): (RawFd, RawFd)) -> ! {
             Some(watcher) => watcher.due(&tags),
             None => Vec::new(),
         };
-        // The lock is free while the targets look at their peers.
+        // The state's lock is free while the targets look at their peers. They keep fork
+        // waiting while they hold locks of their own.
         let gone = |watched: &Weak<dyn Watched>| watched.upgrade().is_none_or(|w| w.check_peer());
         let ended: Vec<u64> =
             due.iter().filter(|(_, watched)| gone(watched)).map(|(id, _)| *id).collect();

@@ -70,7 +70,8 @@ extern "C" fn child() {
     GENERATION.fetch_add(1, Relaxed);
     // SAFETY: see `Sync for Held`: this thread held the lock when it was copied.
     let held = unsafe { &mut *HELD.0.get() };
-    if let Some(locks) = held.take() {
+    if let Some(locks) = &*held {
         locks.global.after_fork();
     }
+    drop(held.take());
 }

@@ -9,5 +9,6 @@ pub mod global;
 mod lock;
 
 pub use fork::generation;
+pub(crate) use fork::install_handlers;
 pub use lock::LockFile;
 pub use lock::reopen;

@@ -47,8 +47,7 @@ impl<'a> NewSegment<'a> {
             Place::Named(name, mode) => (unlinked(name, mode)?, name.path().display().to_string()),
         };
         ftruncate(&fd, total).map_err(|e| Error::os("size", &label, e))?;
-        fallocate(&fd, FallocateFlags::empty(), 0, total)
-            .map_err(|e| Error::os("reserve memory for", &label, e))?;
+        reserve(&fd, total).map_err(|e| Error::os("reserve memory for", &label, e))?;
         let memory = map::map(fd.as_fd(), &label)?;
         let fits = |_: OutOfBounds| Error::corrupted(&label, "it is shorter than its header");
         let header = Header::write(&memory, spec, nonce()?).map_err(fits)?;
@@ -94,6 +93,19 @@ fn anonymous(label: &str) -> Result<OwnedFd> {
         other => other,
     };
     made.map_err(|e| Error::os("create", format!("memfd {label:?}"), e))
+}
+
+/// Reserves the pages in steps. On older systems a signal ends the call and undoes it; a
+/// step is short enough to get through between two ticks of a profiler.
+fn reserve(fd: &OwnedFd, total: u64) -> rustix::io::Result<()> {
+    const STEP: u64 = 256 << 10;
+    let mut at = 0;
+    while at < total {
+        let len = STEP.min(total - at);
+        rustix::io::retry_on_intr(|| fallocate(fd, FallocateFlags::empty(), at, len))?;
+        at += len;
+    }
+    Ok(())
 }
 
 fn unlinked(name: &Name, mode: Mode) -> Result<OwnedFd> {

@@ -31,8 +31,10 @@ unsafe impl Storage for Mapping {
 
 const _: () = assert!(BASE_ALIGN <= 4096);
 
-/// Maps all of `fd`.
+/// Maps all of `fd`. Every segment of this process comes through here: the first one
+/// installs the fork handlers, so that no handle can be copied unnoticed.
 pub(super) fn map(fd: BorrowedFd<'_>, label: &str) -> Result<Memory> {
+    crate::process::install_handlers();
     let size = fstat(fd).map_err(|e| Error::os("inspect", label, e))?.st_size;
     let size = u64::try_from(size).ok().filter(|size| (super::BODY..=LARGEST).contains(size));
     let Some(size) = size else {

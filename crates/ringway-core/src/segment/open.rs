@@ -31,6 +31,17 @@ impl Segment {
         Self::open_fd(fd, label)
     }
 
+    /// Opens a named segment behind a descriptor that another process handed over. As
+    /// [`open_named`](Self::open_named), whatever became of the name.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_fd`](Self::from_fd) but for the seals.
+    pub fn from_named_fd(fd: OwnedFd) -> Result<Self> {
+        let label = format!("segment at descriptor {}", fd.as_raw_fd());
+        Self::open_fd(fd, label)
+    }
+
     /// Opens a named segment. It cannot be sealed: whoever may write the file is
     /// trusted not to truncate it.
     ///

@@ -33,6 +33,8 @@ pub struct Producer {
     rest: u64,
     /// Bytes that a message sent whole takes at most.
     whole_span: u64,
+    /// Whether a piece of that message was written. It left [`RESERVE`] free.
+    begun: bool,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time.
@@ -60,6 +62,7 @@ impl Producer {
             read_cache: pos.wrapping_sub(capacity),
             rest: 0,
             whole_span: capacity.min(LONGEST_CHUNK) / 4,
+            begun: false,
         };
         if !pos.is_multiple_of(8) {
             return Err(Corrupted("write_pos is not a multiple of 8"));
@@ -123,6 +126,7 @@ impl Producer {
     pub fn begin(&mut self, total: u64) {
         debug_assert!(self.rest == 0 && total > 0);
         self.rest = total;
+        self.begun = false;
     }
 
     /// Writes as much of `rest`, the part of the streamed message that was not written
@@ -154,6 +158,7 @@ impl Producer {
             (false, true) => Piece::Last,
         };
         self.write(piece, &rest[..len]);
+        self.begun = true;
         self.rest -= len as u64;
         Ok(len)
     }
@@ -176,13 +181,15 @@ impl Producer {
         self.rest > 0
     }
 
-    /// Gives the streamed message up: its receiver drops what it has of it.
+    /// Gives the streamed message up: its receiver drops what it has of it. One of which
+    /// nothing was written leaves no trace.
     pub fn abort(&mut self) {
-        if self.rest > 0 {
-            self.rest = 0;
-            // RESERVE keeps this much room free.
+        if self.rest > 0 && self.begun {
+            // The piece before it left RESERVE free. Without one the room may have gone
+            // to an earlier abort.
             self.write(Piece::Abort, &[]);
         }
+        self.rest = 0;
     }
 
     /// The longest piece of a streamed message. An eighth of the ring lets both sides

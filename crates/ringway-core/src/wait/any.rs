@@ -9,10 +9,16 @@ pub trait Waitable {
     /// Announces a sleeper and then looks: `None` if a call on the source would not wait
     /// (also if it would fail), else what to sleep on.
     fn announce(&mut self) -> Option<(Event, Ticket)>;
+
+    /// Does what a blocked call on the source would do now and then: look after peers
+    /// whose death nobody else may notice. Called about twice a second.
+    fn tend(&mut self) {}
 }
 
 /// As in [`super::park`]: the sleep that makes up for the fence the busy side saves.
 const FIRST_SLEEP: Duration = Duration::from_micros(100);
+/// The longest sleep: [`Waitable::tend`] is due then.
+const TICK: Duration = Duration::from_millis(500);
 /// Between looks where the system cannot sleep on several words.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -42,7 +48,7 @@ pub fn wait_any(sources: &mut [&mut dyn Waitable], until: Deadline) -> Vec<usize
         // The first sleep is short. Before a long one, the barrier and another look.
         let limit = match sleeps {
             0 => until.min(Deadline::after(FIRST_SLEEP)),
-            _ => until,
+            _ => until.min(Deadline::after(TICK)),
         };
         if sleeps == 1 {
             barrier::heavy();
@@ -50,9 +56,14 @@ pub fn wait_any(sources: &mut [&mut dyn Waitable], until: Deadline) -> Vec<usize
             continue;
         }
         let words: Vec<_> = asleep.iter().map(|(event, ticket)| event.waiter(*ticket)).collect();
+        let long = sleeps > 1;
         if sleep_any(&words, limit).is_none() {
             let nap = until.remaining().map_or(POLL, |left| left.min(POLL));
             std::thread::sleep(nap);
+        }
+        if long {
+            // Each source sees to it that it does not do so too often.
+            sources.iter_mut().for_each(|source| source.tend());
         }
         sleeps = sleeps.saturating_add(1);
     }

@@ -12,21 +12,20 @@ pub enum Parked {
     TimedOut,
 }
 
-/// The first sleep of a wait. A waker whose store and look crossed ours in its store
-/// buffer would not wake us; buffers drain within a microsecond, so a look after this
-/// long sees the store. Most waits end within it and never pay for the barrier.
+/// The first sleep where the barrier does not reach the waker. A waker whose store and look
+/// crossed ours in its store buffer would not wake us; buffers drain within a
+/// microsecond, so a look after this long sees the store.
 const FIRST_SLEEP: Duration = Duration::from_micros(100);
 
 /// Waits until `ready` or `until`: looks as the policy says, then sleeps on `event`.
 /// There must be one sleeper on `event` at a time: each wake-up reaches one.
 ///
 /// The waker publishes with a plain store and then calls [`Event::notify`], without a
-/// fence between. So the sleeper does without its wake-up once: announce, look, sleep
-/// for 100 us, look, [`barrier::heavy`], look, and only then sleep for long. The short
-/// sleep makes it right also where the barrier is refused or reaches not every waker;
-/// the barrier makes it right by proof where it does. Measured with both sides asleep:
-/// a short sleep that is cut short by a wake-up costs nothing, the barrier 11 to 14 us
-/// with a busy peer; hence this order.
+/// fence between. `reachable` says whether every possible waker is registered with
+/// [`barrier::registered`]; it is asked after the sleeper announced itself. If so, the
+/// barrier runs the fence in the waker's place, and the sleep is for long at once. If not,
+/// or if the system refuses the barrier, the first sleep is short and the look after it
+/// finds what the waker's store buffer held back.
 ///
 /// # Errors
 ///
@@ -35,6 +34,7 @@ pub fn park<E>(
     event: &Event,
     spinner: &mut Spinner,
     until: Deadline,
+    reachable: impl Fn() -> bool,
     mut ready: impl FnMut() -> Result<bool, E>,
 ) -> Result<Parked, E> {
     loop {
@@ -58,11 +58,10 @@ pub fn park<E>(
         if ready()? {
             return Ok(Parked::Ready);
         }
-        event.sleep(ticket, until.min(Deadline::after(FIRST_SLEEP)));
-        if ready()? {
-            return Ok(Parked::Ready);
+        // ORDERING event-announce (SeqCst): the announcement comes before this question.
+        if !(reachable() && barrier::heavy()) {
+            event.sleep(ticket, until.min(Deadline::after(FIRST_SLEEP)));
         }
-        barrier::heavy();
         if ready()? {
             return Ok(Parked::Ready);
         }

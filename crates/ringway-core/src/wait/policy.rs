@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WaitPolicy {
-    /// Never sleep. Lowest latency, one core busy per waiting thread. With one
-    /// processor it yields instead.
+    /// Never sleep. Lowest latency, one core busy per waiting thread. A process that
+    /// may use one processor only yields it every microsecond.
     Spin,
     /// Look for up to about the cost of one wake-up (20 us), less where looking has
     /// lately not paid, then sleep. Never loses more than twice against the better of
@@ -72,11 +72,7 @@ impl Spinner {
     fn spin_slow<T>(&mut self, until: Deadline, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let limit = match self.policy {
             _ if cfg!(loom) => return None,
-            WaitPolicy::Spin if alone() => {
-                std::thread::yield_now();
-                return look();
-            }
-            WaitPolicy::Adaptive if alone() => return None,
+            WaitPolicy::Spin if alone() => SHORTEST,
             WaitPolicy::Spin => Duration::from_millis(1),
             WaitPolicy::Adaptive | WaitPolicy::Block => self.budget,
         };
@@ -91,6 +87,9 @@ impl Spinner {
                 break found;
             }
         };
+        if found.is_none() && self.policy == WaitPolicy::Spin && alone() {
+            std::thread::yield_now();
+        }
         // Looking paid: look as long as ever next time. It did not: half as long.
         self.budget = match found {
             Some(_) => LONGEST,
@@ -100,8 +99,12 @@ impl Spinner {
     }
 }
 
-/// Whether this process has one processor only, by affinity or quota: then the party
-/// waited for runs only if we do not. Asked once: the answer takes several syscalls.
+/// Whether this process has one processor only, by affinity or quota. Then the party
+/// waited for either shares it, and runs only if we do not, or is pinned to another,
+/// as latency-sensitive programs do, and looking pays as ever. Nothing tells which. So
+/// spinning yields in between, and adaptive waits rely on what they learn: where
+/// looking never pays, it soon takes a microsecond. Asked once: the answer takes
+/// several syscalls.
 fn alone() -> bool {
     static ALONE: OnceLock<bool> = OnceLock::new();
     *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))

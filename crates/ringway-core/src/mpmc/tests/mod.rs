@@ -1,6 +1,7 @@
 //! Tests of the ring over heap memory.
 
 mod basics;
+mod feeding;
 mod processes;
 mod shared;
 mod steps;

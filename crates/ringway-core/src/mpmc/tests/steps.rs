@@ -2,7 +2,7 @@
 //! every message is there exactly once, in order, and the capacity is exact.
 
 use super::{Fates, ring};
-use crate::mpmc::{Announcement, Phase, Recovery, Ring, State, TryGet};
+use crate::mpmc::{Announcement, Phase, Recovery, Ring, State, TryGet, TryPut};
 use crate::peer::{Actor, Liveness};
 use crate::sync::Ordering::SeqCst;
 
@@ -314,4 +314,59 @@ fn a_repairer_dies_half_way() {
         assert_eq!(scene.ring.recover(VICTIM, &scene.fates), Recovery::Done);
         scene.check(redelivered);
     });
+}
+
+/// Only claims that were never committed may make a ring look full, and a tomb that
+/// comes to the head does not.
+#[test]
+fn a_put_takes_the_place_of_a_tomb_at_the_head() {
+    for slots in [1, 2, 3, 10] {
+        let mut scene = Scene::new(slots, 1, 0);
+        scene.put(3);
+        scene.kill_and_recover();
+        for n in 0..slots {
+            assert!(!scene.ring.is_full(), "{slots} slots, {n} in");
+            scene.ring.put_number(&mut scene.survivor, n).unwrap();
+            scene.inside.push(n);
+        }
+        assert!(scene.ring.is_full());
+        assert!(scene.ring.put_number(&mut scene.survivor, 0).is_err());
+        scene.check(None);
+    }
+}
+
+/// Whoever comes back with nothing announces nothing: it may wait or repair next, and
+/// others' repairs wait for its announcement to change.
+#[test]
+fn no_call_returns_with_a_live_announcement() {
+    let quiet = |scene: &Scene| {
+        let announced = scene.ring.actors().announcement(scene.survivor.index());
+        assert_eq!(announced, Announcement::IDLE);
+    };
+    for prefill in [0, 3] {
+        let mut scene = Scene::new(3, 1, prefill);
+        // As after a race that was lost.
+        scene.ring.announce(&mut scene.survivor, Announcement::put(0));
+        if prefill == 0 {
+            assert_eq!(scene.ring.get_number(&mut scene.survivor), Err(TryGet::Empty));
+        } else {
+            assert_eq!(scene.ring.put_number(&mut scene.survivor, 0), Err(TryPut::Full));
+        }
+        quiet(&scene);
+        scene.ring.announce(&mut scene.survivor, Announcement::put(0));
+        if prefill == 0 {
+            scene.put(2);
+            let pending = scene.ring.get_number(&mut scene.survivor);
+            assert!(matches!(pending, Err(TryGet::Pending(_))), "{pending:?}");
+        } else {
+            scene.get(2);
+            let pending = scene.ring.put_number(&mut scene.survivor, 0);
+            assert!(matches!(pending, Err(TryPut::Pending(_))), "{pending:?}");
+        }
+        quiet(&scene);
+        scene.ring.shutdown(&mut scene.survivor, false);
+        scene.ring.announce(&mut scene.survivor, Announcement::put(0));
+        assert_eq!(scene.ring.put_number(&mut scene.survivor, 0), Err(TryPut::ShutDown));
+        quiet(&scene);
+    }
 }

@@ -1,0 +1,30 @@
+//! The harness of Ringway's benchmarks.
+//!
+//! Every measurement runs between two real processes. The benchmark program starts
+//! itself again as the *partner* ([`partner`]), hands it one end of the subject
+//! ([`subject::Duplex`]) over a control socket ([`control`]) and pins itself and the
+//! partner to two processors ([`machine`]). Messages ([`message`]) are stamped by the
+//! sender and checked by the receiver ([`payload`]), so a subject that loses, reorders
+//! or tears messages fails instead of looking fast. A subject that hangs is ended by
+//! [`watchdog`], loudly.
+//!
+//! The workloads are [`oneway`] and [`round_trip`]; each is a [`session::Session`],
+//! timed by criterion. [`idle`] shows what a blocked receiver costs. [`ledger`] keeps
+//! what was measured in this run and prints it against the bars.
+
+pub mod control;
+pub mod idle;
+pub mod ledger;
+pub mod machine;
+pub mod message;
+pub mod oneway;
+pub mod partner;
+pub mod payload;
+pub mod round_trip;
+pub mod session;
+pub mod subject;
+pub mod subjects;
+pub mod watchdog;
+
+/// What can go wrong ends the measurement with words; nobody matches on it.
+pub type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,0 +1,120 @@
+//! What goes through the subjects, and how the receiver knows that it came whole.
+//!
+//! A message begins with its sequence number. Behind it, one word in every
+//! [`STRIDE`] bytes and the last word depend on the number too; all other bytes are a
+//! fixed pattern. So the sender writes and the receiver reads something new in every
+//! part of every message, at a cost that is small against one copy of it.
+
+use crate::Fallible;
+use crate::message::Message;
+
+/// Distance of the words that change with every message, in bytes: four to a page.
+const STRIDE: usize = 1024;
+/// Length of such a word, and the shortest message.
+const WORD: usize = 8;
+
+/// A message of `len` bytes before its first stamp.
+///
+/// # Panics
+///
+/// When `len` is not a multiple of 8, or 0: stamped words must not overlap.
+pub fn blank(len: usize) -> Message {
+    assert!(len >= WORD && len.is_multiple_of(WORD), "a message consists of words of 8 bytes");
+    let mut message = Message::zeroed(len);
+    message.iter_mut().enumerate().for_each(|(at, byte)| *byte = pattern(at));
+    message
+}
+
+/// Makes `message` number `seq`.
+#[inline]
+pub fn stamp(message: &mut [u8], seq: u64) {
+    for at in stamped(message.len()) {
+        message[at..at + WORD].copy_from_slice(&word(at, seq).to_le_bytes());
+    }
+}
+
+/// Checks that `message` is number `seq`, at the stamped positions.
+///
+/// # Errors
+///
+/// Says where it differs.
+#[inline]
+pub fn check(message: &[u8], seq: u64) -> Fallible {
+    for at in stamped(message.len()) {
+        if message[at..at + WORD] != word(at, seq).to_le_bytes() {
+            return Err(wrong(message, at, seq));
+        }
+    }
+    Ok(())
+}
+
+/// Checks every byte.
+///
+/// # Errors
+///
+/// Says where it differs.
+pub fn check_whole(message: &[u8], seq: u64) -> Fallible {
+    let mut expected = blank(message.len());
+    stamp(&mut expected, seq);
+    match message.iter().zip(expected.iter()).position(|(got, want)| got != want) {
+        None => Ok(()),
+        Some(at) => Err(format!("message {seq} is wrong at byte {at}").into()),
+    }
+}
+
+/// The first word, one in each stride behind it, and the last word.
+#[inline]
+fn stamped(len: usize) -> impl Iterator<Item = usize> {
+    let last = len - WORD;
+    let end = (last > 0).then_some(last);
+    (0..last.max(1)).step_by(STRIDE).chain(end)
+}
+
+/// The word at `at` of message `seq`; the first is the number itself.
+#[inline]
+fn word(at: usize, seq: u64) -> u64 {
+    seq ^ (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// A byte that differs from its neighbours at the distances where mistakes happen.
+fn pattern(at: usize) -> u8 {
+    let [byte, ..] = (at / 251 + at).to_le_bytes();
+    byte
+}
+
+#[cold]
+fn wrong(message: &[u8], at: usize, seq: u64) -> Box<dyn std::error::Error + Send + Sync> {
+    let number = message.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    format!("message {seq} is wrong at byte {at}; it says it is number {number}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamped_message_passes_and_no_other() {
+        for len in [8, 16, 64, 1024, 1032, 4096, 65536] {
+            let mut message = blank(len);
+            stamp(&mut message, 7);
+            check(&message, 7).unwrap();
+            check_whole(&message, 7).unwrap();
+            assert!(check(&message, 8).is_err(), "length {len}");
+            for at in [0, len / 2, len - 1] {
+                message[at] ^= 1;
+                assert!(check_whole(&message, 7).is_err(), "length {len}, byte {at}");
+                message[at] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn every_stride_changes_with_the_number() {
+        let (mut one, mut two) = (blank(8192), blank(8192));
+        stamp(&mut one, 1);
+        stamp(&mut two, 2);
+        for (a, b) in one.chunks(STRIDE).zip(two.chunks(STRIDE)) {
+            assert_ne!(a, b);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Two words, each on a cache line of its own, in memory that two processes share.
+
+#![allow(unsafe_code, reason = "words in a mapping have no safe address")]
+
+use crate::Fallible;
+use memmap2::MmapRaw;
+use ringway_core::sync::AtomicU32;
+use rustix::fs::MemfdFlags;
+use std::os::fd::OwnedFd;
+
+/// Distance of the words: two lines, because processors fetch lines in pairs.
+const APART: usize = 128;
+/// Bytes mapped. One page: the mapping is as large, and [`Lines::word`] stays inside.
+const PAGE: usize = 4096;
+
+/// The mapping. Nobody else has it, and both processes touch its words only as
+/// atomics of 32 bits.
+#[derive(Debug)]
+pub(super) struct Lines {
+    map: MmapRaw,
+}
+
+/// One of the two words.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Side {
+    /// Written by the process that made the mapping.
+    Maker,
+    /// Written by the other.
+    Other,
+}
+
+impl Side {
+    pub(super) fn opposite(self) -> Self {
+        match self {
+            Self::Maker => Self::Other,
+            Self::Other => Self::Maker,
+        }
+    }
+}
+
+impl Lines {
+    /// New words, both 0, and the descriptor for the other process.
+    pub(super) fn create() -> Fallible<(Self, OwnedFd)> {
+        let memory = rustix::fs::memfd_create("ringway-bench-floor", MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&memory, PAGE as u64)?;
+        Ok((Self { map: MmapRaw::map_raw(&memory)? }, memory))
+    }
+
+    /// The same words in the other process.
+    pub(super) fn open(memory: &OwnedFd) -> Fallible<Self> {
+        let map = MmapRaw::map_raw(memory)?;
+        if map.len() < PAGE {
+            return Err("the words did not come whole".into());
+        }
+        Ok(Self { map })
+    }
+
+    #[inline]
+    pub(super) fn word(&self, side: Side) -> &AtomicU32 {
+        let at = match side {
+            Side::Maker => 0,
+            Side::Other => APART,
+        };
+        // SAFETY: `at` is at most 128 and the mapping has at least 4096 bytes.
+        let word = unsafe { self.map.as_mut_ptr().add(at) };
+        // SAFETY: the pointer is aligned (a page plus a multiple of 128), valid for as
+        // long as `self.map`, which the result borrows, and every access to these
+        // bytes, here and in the other process, is an atomic one of this size.
+        unsafe { AtomicU32::from_ptr(word.cast()) }
+    }
+}

@@ -1,0 +1,282 @@
+//! The harness measures only what is right, and leaves nothing behind.
+//!
+//! It has a `main` of its own because its partners are this program again.
+
+use ringway_benches::control::Parcel;
+use ringway_benches::oneway::OneWay;
+use ringway_benches::partner::{self, Partner};
+use ringway_benches::round_trip::RoundTrip;
+use ringway_benches::session::Session;
+use ringway_benches::subject::{Duplex, roles};
+use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
+use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
+use ringway_benches::{Fallible, idle, machine, watchdog};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The first argument of this program when it plays a benchmark that goes wrong.
+const HANG: &str = "--play-a-benchmark-that-hangs";
+const DEAF: &str = "--play-a-benchmark-whose-partner-dies";
+const ORPHAN: &str = "--play-a-benchmark-that-is-killed";
+/// Nothing here takes so long unless it hangs.
+const SOON: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let roles = [
+        roles::<Ringway<Adaptive>>(),
+        roles::<Ringway<Spin>>(),
+        roles::<Ringway<Block>>(),
+        roles::<OsPipe>(),
+        roles::<WideOsPipe>(),
+        roles::<UnixSocket>(),
+        roles::<TwoLines>(),
+        roles::<FutexWords>(),
+        roles::<Wrong<1>>(),
+        roles::<Wrong<2>>(),
+        roles::<Wrong<3>>(),
+        roles::<Deaf>(),
+        roles::<Mortal>(),
+    ];
+    if let Some(code) = partner::play_if_asked(roles.as_flattened()) {
+        return code;
+    }
+    match std::env::args().nth(1).as_deref() {
+        Some(HANG) => wait_for::<Deaf>(Duration::from_secs(1)),
+        Some(DEAF) => wait_for::<Mortal>(SOON),
+        Some(ORPHAN) => wait_for::<Deaf>(SOON),
+        Some("--list") => return ExitCode::SUCCESS,
+        _ => {}
+    }
+    every_subject_carries_messages();
+    wrong_messages_have_no_speed();
+    a_sleeping_receiver_is_told_from_a_spinning_one();
+    a_hang_is_ended_loudly();
+    a_dead_partner_ends_the_wait();
+    a_killed_benchmark_takes_its_partner_along();
+    println!("harness: all is well");
+    ExitCode::SUCCESS
+}
+
+fn every_subject_carries_messages() {
+    fn one_way<S: Duplex>() {
+        for size in [8, 64, 1024, 65536, 1 << 20] {
+            let mut session = OneWay::<S>::start(size).unwrap();
+            for count in [0, 1, 50] {
+                assert!(session.batch(count).unwrap() < SOON, "{}", S::NAME);
+            }
+            session.finish().unwrap();
+        }
+    }
+    fn there_and_back<S: Duplex>() {
+        let mut session = RoundTrip::<S>::start().unwrap();
+        for count in [0, 1, 50] {
+            assert!(session.batch(count).unwrap() < SOON, "{}", S::NAME);
+        }
+        session.finish().unwrap();
+    }
+    one_way::<Ringway<Adaptive>>();
+    one_way::<Ringway<Block>>();
+    one_way::<OsPipe>();
+    one_way::<WideOsPipe>();
+    one_way::<UnixSocket>();
+    there_and_back::<Ringway<Adaptive>>();
+    there_and_back::<Ringway<Block>>();
+    there_and_back::<OsPipe>();
+    there_and_back::<UnixSocket>();
+    there_and_back::<FutexWords>();
+    if machine::places().is_some() {
+        there_and_back::<Ringway<Spin>>();
+        there_and_back::<TwoLines>();
+    }
+}
+
+/// A broken subject: it loses (1), repeats (2) or tears (3) the tenth message.
+struct Wrong<const HOW: u8> {
+    inner: UnixSocket,
+    sent: u32,
+}
+
+impl<const HOW: u8> Duplex for Wrong<HOW> {
+    const NAME: &'static str = match HOW {
+        1 => "loses",
+        2 => "repeats",
+        _ => "tears",
+    };
+
+    fn create() -> Fallible<(Self, Parcel)> {
+        let (inner, parcel) = UnixSocket::create()?;
+        Ok((Self { inner, sent: 0 }, parcel))
+    }
+
+    fn attach(parcel: Parcel) -> Fallible<Self> {
+        Ok(Self { inner: UnixSocket::attach(parcel)?, sent: 0 })
+    }
+
+    fn send(&mut self, message: &[u8]) -> Fallible {
+        self.sent += 1;
+        match HOW {
+            _ if self.sent != 10 => self.inner.send(message),
+            1 => Ok(()),
+            2 => {
+                self.inner.send(message)?;
+                self.inner.send(message)
+            }
+            _ => {
+                let mut torn = message.to_vec();
+                *torn.last_mut().ok_or("empty")? ^= 1;
+                self.inner.send(&torn)
+            }
+        }
+    }
+
+    fn recv(&mut self, message: &mut [u8]) -> Fallible {
+        self.inner.recv(message)
+    }
+}
+
+fn wrong_messages_have_no_speed() {
+    fn fails<S: Duplex>() {
+        let mut session = OneWay::<S>::start(64).unwrap();
+        session.batch(9).unwrap();
+        let error = session.batch(20).map(drop).unwrap_err().to_string();
+        assert!(error.contains("ended early") || error.contains("Broken pipe"), "{error}");
+        assert!(session.finish().is_err(), "{}: the partner left as if all were well", S::NAME);
+    }
+    println!("harness: three complaints of partners are expected here");
+    fails::<Wrong<1>>();
+    fails::<Wrong<2>>();
+    fails::<Wrong<3>>();
+}
+
+fn a_sleeping_receiver_is_told_from_a_spinning_one() {
+    let idle = idle::observe::<FutexWords>(Duration::from_millis(300)).unwrap();
+    assert_eq!((idle.blocked_thread, idle.asleep_in.as_str()), (0, "futex"));
+    assert_eq!(
+        idle::observe::<Ringway<Adaptive>>(Duration::from_millis(300)).unwrap().blocked_thread,
+        0
+    );
+    assert_eq!(idle::observe::<OsPipe>(Duration::from_millis(300)).unwrap().blocked_thread, 0);
+    // It never sleeps, so there is nothing to observe.
+    if machine::places().is_some() {
+        assert!(idle::observe::<TwoLines>(Duration::from_millis(300)).is_err());
+    }
+}
+
+/// A subject whose receiver does not answer while the test lasts.
+struct Deaf;
+
+impl Duplex for Deaf {
+    const NAME: &'static str = "deaf";
+
+    fn create() -> Fallible<(Self, Parcel)> {
+        Ok((Self, Parcel::default()))
+    }
+
+    fn attach(_: Parcel) -> Fallible<Self> {
+        std::thread::sleep(2 * SOON);
+        Err("nobody ended the deaf partner".into())
+    }
+
+    fn send(&mut self, _: &[u8]) -> Fallible {
+        Ok(())
+    }
+
+    fn recv(&mut self, _: &mut [u8]) -> Fallible {
+        Ok(())
+    }
+}
+
+/// A subject whose receiver dies at once.
+struct Mortal;
+
+impl Duplex for Mortal {
+    const NAME: &'static str = "mortal";
+
+    fn create() -> Fallible<(Self, Parcel)> {
+        Ok((Self, Parcel::default()))
+    }
+
+    fn attach(_: Parcel) -> Fallible<Self> {
+        std::process::exit(7)
+    }
+
+    fn send(&mut self, _: &[u8]) -> Fallible {
+        Ok(())
+    }
+
+    fn recv(&mut self, _: &mut [u8]) -> Fallible {
+        Ok(())
+    }
+}
+
+/// Plays a benchmark that spins for its partner's answer, which never comes.
+fn wait_for<S: Duplex>(limit: Duration) -> ! {
+    let (_end, parcel) = S::create().unwrap();
+    let partner = Partner::start("oneway", S::NAME, 8, parcel).unwrap();
+    println!("{}", partner.pid());
+    let _armed = watchdog::arm(S::NAME, partner.pid(), limit);
+    loop {
+        std::thread::yield_now();
+    }
+}
+
+fn a_hang_is_ended_loudly() {
+    let (mut benchmark, partner) = play(HANG);
+    assert_eq!(end_of(&mut benchmark).code(), Some(watchdog::EXIT));
+    assert!(is_gone(partner), "the partner outlived the watchdog");
+}
+
+fn a_dead_partner_ends_the_wait() {
+    let (mut benchmark, _) = play(DEAF);
+    assert_eq!(end_of(&mut benchmark).code(), Some(watchdog::EXIT));
+}
+
+fn a_killed_benchmark_takes_its_partner_along() {
+    let (mut benchmark, partner) = play(ORPHAN);
+    assert!(!is_gone(partner));
+    benchmark.0.kill().unwrap();
+    end_of(&mut benchmark);
+    let until = Instant::now() + SOON;
+    while !is_gone(partner) {
+        assert!(Instant::now() < until, "the partner outlived the benchmark");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process of this test; killed and reaped with it.
+struct Played(Child);
+
+impl Drop for Played {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts this program as a benchmark that goes wrong; gives its partner's pid.
+fn play(what: &str) -> (Played, u32) {
+    let this = std::env::current_exe().unwrap();
+    let child = Command::new(this).arg(what).stdout(Stdio::piped()).spawn().unwrap();
+    let mut played = Played(child);
+    let mut line = String::new();
+    BufReader::new(played.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (played, line.trim().parse().unwrap())
+}
+
+fn end_of(played: &mut Played) -> ExitStatus {
+    let until = Instant::now() + SOON;
+    loop {
+        if let Some(status) = played.0.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a process has ended, reaped or not.
+fn is_gone(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+}

@@ -1,0 +1,135 @@
+//! Putting what was accepted before.
+//!
+//! A queue without a limit accepts more than its ring holds. What waits in a process's
+//! own memory was accepted, and so it is published also after an orderly shutdown; only
+//! an immediate one discards it.
+
+use super::attachment::Attachment;
+use super::blocking::{Ended, PutError, Try, put_failed, wait};
+use super::position::POSITION_MASK;
+use super::put::{ATTEMPTS, TryPut};
+use super::ring::Ring;
+use super::shared::SharedRing;
+use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State};
+use crate::peer::{Actor, Committed};
+use crate::sync::Ordering::{Relaxed, SeqCst};
+use crate::sync::{fence, spin_hint};
+use crate::wait::{Deadline, Spinner, WaitPolicy};
+use std::sync::Arc;
+
+impl Ring {
+    /// As [`try_put`](Self::try_put), but an orderly shutdown does not refuse it.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`TryPut::ShutDown`] after an immediate shutdown.
+    pub fn try_put_accepted(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
+        match self.try_put(actor, message) {
+            Err(TryPut::ShutDown) => self.put_after_shutdown(actor, message),
+            other => other,
+        }
+    }
+
+    /// The steps of a put, on a word that keeps its flag. Rare and slow: any doubt
+    /// about a slot is "pending".
+    #[cold]
+    fn put_after_shutdown(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
+        for _ in 0..ATTEMPTS {
+            let word = self.enqueue_pos.load(SeqCst);
+            if word & IMMEDIATE != 0 {
+                self.announce(actor, Announcement::IDLE);
+                return Err(TryPut::ShutDown);
+            }
+            let tail = word & POSITION_MASK;
+            let Some(state) = self.state(tail) else {
+                self.announce(actor, Announcement::IDLE);
+                return Err(TryPut::Corrupted("enqueue_pos is no slot's"));
+            };
+            if state == State::of(Phase::Empty, self.positions.lap(tail)) {
+                self.announce(actor, Announcement::put(tail));
+                let next = self.positions.next(tail) | SHUTDOWN;
+                // ORDERING mpmc-claim (SeqCst): as in `claim_put`.
+                if self.enqueue_pos.compare_exchange(word, next, SeqCst, Relaxed).is_ok() {
+                    self.write(tail, message);
+                    self.publish(tail);
+                    self.not_empty.notify();
+                    self.actors.count_one(actor, Committed::Put);
+                    return Ok(());
+                }
+                spin_hint();
+                continue;
+            }
+            self.announce(actor, Announcement::IDLE);
+            // ORDERING mpmc-claim (SeqCst): as in `put_blocked`.
+            let head = self.dequeue_pos.load(SeqCst);
+            if self.enqueue_pos.load(SeqCst) != word {
+                continue;
+            }
+            if self.positions.distance(tail, head) != Some(self.capacity()) {
+                return Err(TryPut::Pending(self.positions.lap_before(tail)));
+            }
+            if state == State::of(Phase::Tomb, self.positions.lap(head)) {
+                self.retire(actor, head);
+                continue;
+            }
+            return Err(TryPut::Full);
+        }
+        self.announce(actor, Announcement::IDLE);
+        Err(TryPut::Busy)
+    }
+}
+
+impl SharedRing {
+    /// Puts one message that was accepted before, waiting for room until `stop` says
+    /// so; it is asked at least twice a second, and after each
+    /// [`look_up`](Self::look_up).
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Full`] when it was stopped; [`PutError::ShutDown`] after an
+    /// immediate shutdown; [`PutError::Interrupted`] and the lasting ones.
+    pub fn put_accepted(&self, message: &[u8], stop: &dyn Fn() -> bool) -> Result<(), PutError> {
+        let attachment = self.attachment()?;
+        let once = || accepted_once(attachment, message, stop);
+        let ring = &attachment.ring;
+        let mut spinner = Spinner::new(WaitPolicy::Block);
+        wait(attachment, ring.not_full(), &mut spinner, Deadline::NEVER, || true, once)
+            .unwrap_or_else(|ended| {
+                Err(match ended {
+                    Ended::TimedOut => PutError::Full,
+                    Ended::Interrupted => PutError::Interrupted,
+                })
+            })
+    }
+
+    /// Makes those who wait for room look at what may stop them.
+    pub fn look_up(&self) {
+        if let Ok(attachment) = self.attachment() {
+            attachment.ring.not_full().broadcast();
+        }
+    }
+
+    /// Whether an item may be accepted without being put: not once the ring was shut
+    /// down. Ask after [`set_overflow`](Self::set_overflow) has counted it, and take it
+    /// back if not.
+    pub fn accepts(&self) -> bool {
+        // ORDERING accept-or-shutdown (SeqCst): pairs with `drained_of_overflow`.
+        fence(SeqCst);
+        !self.is_shut_down()
+    }
+}
+
+fn accepted_once(
+    attachment: &Arc<Attachment>,
+    message: &[u8],
+    stop: &dyn Fn() -> bool,
+) -> Try<(), PutError> {
+    match attachment.with_actor(|ring, actor| ring.try_put_accepted(actor, message)) {
+        Ok(()) => Try::Done(Ok(())),
+        Err(why) => match put_failed(attachment, why, message.len()) {
+            Try::Done(result) => Try::Done(result),
+            _ if stop() => Try::Done(Err(PutError::Full)),
+            other => other,
+        },
+    }
+}

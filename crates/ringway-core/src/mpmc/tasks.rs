@@ -1,0 +1,179 @@
+//! Tasks: items whose taker says when it is done with them.
+//!
+//! Each process counts, in its participant record, what it has taken and not done.
+//! The count is raised *before* a take and lowered again if nothing was taken: so an
+//! item is in some process's overflow, in the ring or in a count at every instruction,
+//! and whoever looks at the three in the order in which items move never misses one.
+//! What a process holds when it dies or leaves is written off, and told to joiners.
+
+use super::attachment::Attachment;
+use super::blocking::{Ended, GetError, PutError, Try, get_once, retry, wait};
+use super::shared::SharedRing;
+use crate::peer::{Participants, TaskCount};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::wait::{Deadline, Spinner};
+use std::sync::Arc;
+
+/// Why a task could not be marked done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// This process has nothing taken that is not done.
+    #[error("this process has no task that is not done")]
+    NoneTaken,
+    /// The ring cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] PutError),
+}
+
+impl SharedRing {
+    /// As [`try_get`](Self::try_get), and what is taken counts as a task until
+    /// [`task_done`](Self::task_done).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_get_task(&self, buffer: &mut [u8]) -> Result<usize, GetError> {
+        let attachment = self.attachment()?;
+        let mut once = || task_once(attachment, buffer);
+        let first = once();
+        retry(attachment, first, once)
+            .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+    }
+
+    /// As [`get`](Self::get), and what is taken counts as a task until
+    /// [`task_done`](Self::task_done).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_task(
+        &self,
+        buffer: &mut [u8],
+        spinner: &mut Spinner,
+        deadline: Deadline,
+    ) -> Result<usize, GetError> {
+        let attachment = self.attachment()?;
+        let mut once = || task_once(attachment, buffer);
+        if let Try::Done(result) = once() {
+            return result;
+        }
+        let ring = &attachment.ring;
+        let hint = || ring.may_have_message();
+        wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::TimedOut => GetError::Empty,
+                Ended::Interrupted => GetError::Interrupted,
+            })
+        })
+    }
+
+    /// One of the tasks that this process has taken is done.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::NoneTaken`]: called more often than this process has taken.
+    pub fn task_done(&self) -> Result<(), TaskError> {
+        let attachment = self.attachment().map_err(PutError::from)?;
+        if !give_back(attachment) {
+            return Err(TaskError::NoneTaken);
+        }
+        attachment.tasks_done().notify_all();
+        Ok(())
+    }
+
+    /// Tasks that are not done: accepted, in the ring, or taken. Never too low; one
+    /// too high for each process that is just about to take.
+    pub fn unfinished(&self) -> u64 {
+        const LOOKS: usize = 64;
+        let table = self.any_attachment().ring.participants();
+        let mut unfinished = 0;
+        for _ in 0..LOOKS {
+            let before = table.departures();
+            // In the order in which items move on.
+            let waiting = self.overflow().saturating_add(self.len());
+            unfinished = waiting.saturating_add(sum(table, TaskCount::held));
+            // A death moves items back, from a count to the ring.
+            if table.departures() == before {
+                break;
+            }
+        }
+        unfinished
+    }
+
+    /// How many tasks were lost so far with processes that died or left before they
+    /// were done. A process killed in the middle of a get may count for one too many.
+    pub fn lost_tasks(&self) -> u64 {
+        sum(self.any_attachment().ring.participants(), TaskCount::lost)
+    }
+
+    /// Waits until [`unfinished`](Self::unfinished) is 0; `false` if the deadline
+    /// passed first.
+    ///
+    /// # Errors
+    ///
+    /// The lasting ones of a put.
+    pub fn wait_for_tasks(&self, deadline: Deadline) -> Result<bool, PutError> {
+        let attachment = self.attachment()?;
+        let event = attachment.tasks_done();
+        loop {
+            if self.unfinished() == 0 {
+                return Ok(true);
+            }
+            if deadline.passed() {
+                return Ok(false);
+            }
+            let ticket = event.announce();
+            // ORDERING event-announce (SeqCst): `give_back` is the waker's RMW.
+            if self.unfinished() == 0 {
+                return Ok(true);
+            }
+            // Items also come to nothing by deaths and departures, which wake nobody
+            // here: hence the tick.
+            event.sleep(ticket, deadline.min(Deadline::after(super::attachment::TICK)));
+            attachment.tick();
+        }
+    }
+
+    /// Wakes joiners after something other than a task done: overflow that is gone, a
+    /// shutdown that threw items away.
+    pub fn recount_tasks(&self) {
+        if let Ok(attachment) = self.attachment() {
+            attachment.tasks_done().broadcast();
+        }
+    }
+}
+
+impl Attachment {
+    fn tasks(&self) -> Option<&AtomicU64> {
+        self.ring.participants().tasks(self.participant())
+    }
+}
+
+fn task_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
+    if let Some(word) = attachment.tasks() {
+        // Before the take: the SeqCst claim that follows orders it. Several threads
+        // count in one word, hence the RMW.
+        word.fetch_add(1, SeqCst);
+    }
+    let result = get_once(attachment, buffer);
+    if !matches!(result, Try::Done(Ok(_))) && give_back(attachment) {
+        attachment.tasks_done().notify_all();
+    }
+    result
+}
+
+/// Lowers the count, unless it is 0.
+fn give_back(attachment: &Attachment) -> bool {
+    let lower = |tasks| (TaskCount(tasks).held() > 0).then(|| tasks - 1);
+    // SeqCst: the waker's RMW before it looks for sleepers. Relaxed on failure: looked
+    // at afresh.
+    attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, lower).is_ok())
+}
+
+fn sum(table: &Participants, of: impl Fn(TaskCount) -> u64) -> u64 {
+    // ORDERING tasks-held (acquire): who sees a count written off sees the departure.
+    let count = |id| table.tasks(id).map_or(0, |word| of(TaskCount(word.load(Acquire))));
+    (1..=table.count()).map(count).fold(0, u64::saturating_add)
+}

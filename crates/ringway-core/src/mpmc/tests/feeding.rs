@@ -1,0 +1,106 @@
+//! What queues ask of the ring beyond puts and gets: accepted items after a shutdown,
+//! tasks of the dead.
+
+use super::{Fates, ring};
+use crate::mpmc::{Announcement, Recovery, SharedRing, TryGet, TryPut};
+use crate::peer::{Standing, TaskCount};
+use crate::segment::Place;
+use crate::sync::Ordering::SeqCst;
+
+fn number(n: u64) -> [u8; 8] {
+    n.to_le_bytes()
+}
+
+#[test]
+fn accepted_items_pass_an_orderly_shutdown() {
+    let ring = ring(2);
+    let [mut putter, mut getter] =
+        [ring.actors().claim(1, 0).unwrap(), ring.actors().claim(2, 0).unwrap()];
+    ring.participants().set_overflow(1, 3);
+    ring.shutdown(&mut putter, false);
+    assert_eq!(ring.try_put(&mut putter, &number(9)), Err(TryPut::ShutDown));
+    assert_eq!(ring.get_number(&mut getter), Err(TryGet::Empty));
+    for n in 0..2 {
+        ring.try_put_accepted(&mut putter, &number(n)).unwrap();
+    }
+    assert_eq!(ring.try_put_accepted(&mut putter, &number(2)), Err(TryPut::Full));
+    assert!(ring.is_shut_down());
+    assert_eq!(ring.get_number(&mut getter), Ok(0));
+    ring.try_put_accepted(&mut putter, &number(2)).unwrap();
+    ring.participants().set_overflow(1, 0);
+    assert_eq!(ring.get_number(&mut getter), Ok(1));
+    assert_eq!(ring.get_number(&mut getter), Ok(2));
+    assert_eq!(ring.get_number(&mut getter), Err(TryGet::ShutDown));
+}
+
+#[test]
+fn accepted_items_do_not_pass_an_immediate_one() {
+    let ring = ring(2);
+    let mut actor = ring.actors().claim(1, 0).unwrap();
+    ring.participants().set_overflow(1, 1);
+    ring.shutdown(&mut actor, true);
+    assert_eq!(ring.try_put_accepted(&mut actor, &number(1)), Err(TryPut::ShutDown));
+    assert_eq!(ring.get_number(&mut actor), Err(TryGet::ShutDown));
+}
+
+#[test]
+fn a_feeder_that_died_after_the_shutdown_leaves_a_tomb() {
+    let ring = ring(1);
+    let [mut feeder, mut other] =
+        [ring.actors().claim(1, 0).unwrap(), ring.actors().claim(2, 0).unwrap()];
+    ring.participants().set_overflow(1, 2);
+    ring.participants().set_overflow(2, 1);
+    ring.shutdown(&mut feeder, false);
+    // The claim of a put after the shutdown, and no more.
+    let word = ring.enqueue_pos.load(SeqCst);
+    let tail = word & super::super::position::POSITION_MASK;
+    ring.announce(&mut feeder, Announcement::put(tail));
+    ring.enqueue_pos.store(word - tail + ring.positions.next(tail), SeqCst);
+    let fates = Fates::default();
+    fates.kill(1);
+    assert_eq!(ring.try_put_accepted(&mut other, &number(7)), Err(TryPut::Full));
+    assert_eq!(ring.recover(1, &fates), Recovery::Done);
+    ring.try_put_accepted(&mut other, &number(7)).unwrap();
+    ring.participants().set_overflow(2, 0);
+    assert_eq!(ring.get_number(&mut other), Ok(7));
+    assert_eq!(ring.get_number(&mut other), Err(TryGet::ShutDown));
+}
+
+#[test]
+fn tasks_are_written_off_once() {
+    let ring = ring(1);
+    let table = ring.participants();
+    let tasks = || TaskCount(table.tasks(1).unwrap().load(SeqCst));
+    table.tasks(1).unwrap().fetch_add(3, SeqCst);
+    let departures = table.departures();
+    table.free(1);
+    assert_eq!((tasks().held(), tasks().lost()), (0, 3));
+    assert_ne!(table.departures(), departures);
+    // A repairer that was killed here is followed by another.
+    table.free(1);
+    assert_eq!((tasks().held(), tasks().lost()), (0, 3));
+    // Who comes next begins with nothing.
+    table.join(1, crate::peer::Identity::default());
+    assert_eq!((table.standing(1), tasks().held()), (Standing::Live, 0));
+    table.tasks(1).unwrap().fetch_add(2, SeqCst);
+    table.free(1);
+    assert_eq!((tasks().held(), tasks().lost()), (0, 5));
+}
+
+#[test]
+fn a_process_answers_for_what_it_took() {
+    let options = crate::mpmc::Options::new(4, 8);
+    let ring = SharedRing::create(Place::Anonymous("test"), &options, 7).unwrap();
+    ring.try_put(&number(1)).unwrap();
+    assert!(ring.task_done().is_err());
+    assert_eq!(ring.unfinished(), 1);
+    ring.try_get_task(&mut [0; 8]).unwrap();
+    assert_eq!((ring.unfinished(), ring.len()), (1, 0));
+    assert!(ring.try_get_task(&mut [0; 8]).is_err());
+    assert_eq!(ring.unfinished(), 1);
+    ring.set_overflow(2).unwrap();
+    ring.task_done().unwrap();
+    assert_eq!(ring.unfinished(), 2);
+    ring.set_overflow(0).unwrap();
+    assert_eq!((ring.unfinished(), ring.lost_tasks()), (0, 0));
+}

@@ -1,0 +1,210 @@
+//! Who holds an end when processes fork. A forked copy holds its end as it would an OS
+//! pipe's, but for one exception: a process that inherited both ends and uses one lets go
+//! of its untouched copy of the other.
+
+mod common;
+
+use common::{Gate, SHORT, Scene, fork, report, timed};
+use ringway_pipe::{Builder, Pod, Receiver, RecvError, SendError, simplex};
+use std::time::Duration;
+
+/// The parent makes both ends, one child reads, one writes five messages, the parent
+/// joins both. With an OS pipe it hangs for ever: the reader inherited the writing end.
+fn five_messages(writer_waits: Duration, parent_closes: bool) {
+    let (mut receiver, mut sender) = simplex::<u32>().unwrap();
+    let reader = fork(|| {
+        let got: Vec<u32> = receiver.iter().map(Result::unwrap).collect();
+        assert_eq!(got, [0, 1, 2, 3, 4]);
+    });
+    let writer = fork(|| {
+        std::thread::sleep(writer_waits);
+        (0..5).for_each(|i| sender.send(&i).unwrap());
+        sender.close();
+    });
+    if parent_closes {
+        drop((receiver, sender));
+        reader.join();
+        writer.join();
+    } else {
+        writer.join();
+        sender.close();
+        reader.join();
+    }
+}
+
+#[test]
+fn the_reader_sees_the_end_though_it_inherited_the_writing_end() {
+    let _scene = Scene::begin();
+    five_messages(Duration::ZERO, true);
+    five_messages(Duration::ZERO, false);
+}
+
+#[test]
+fn the_writer_may_come_late() {
+    let _scene = Scene::begin();
+    five_messages(Duration::from_secs(1), true);
+}
+
+#[test]
+fn a_child_that_uses_neither_end_holds_both_until_it_exits() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = simplex::<u32>().unwrap();
+    let gate = Gate::new();
+    let bystander = fork(|| gate.pass());
+    let writer = fork(|| sender.send(&1).unwrap());
+    drop(sender);
+    writer.join();
+    assert_eq!(receiver.recv().unwrap(), 1);
+    // As for an OS pipe: the bystander could still write.
+    assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    gate.open();
+    let (end, took) = timed(|| receiver.recv());
+    report("end of file after a bystander's exit", took);
+    assert!(matches!(end, Err(RecvError::Eof)));
+    bystander.join();
+}
+
+#[test]
+fn a_forked_copy_goes_on_when_the_parent_closes() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = simplex::<u32>().unwrap();
+    sender.send(&1).unwrap();
+    let (closed, seen) = (Gate::new(), Gate::new());
+    let child = fork(|| {
+        closed.pass();
+        sender.send(&2).unwrap();
+        seen.pass();
+        sender.send(&3).unwrap();
+    });
+    drop(sender);
+    assert_eq!(receiver.recv().unwrap(), 1);
+    assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvError::Timeout)), "no early end");
+    closed.open();
+    assert_eq!(receiver.recv().unwrap(), 2);
+    assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvError::Timeout)), "no early end");
+    seen.open();
+    assert_eq!(receiver.recv().unwrap(), 3);
+    assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
+    child.join();
+}
+
+#[test]
+fn the_first_use_drops_the_untouched_copy_of_the_other_end() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = simplex::<u32>().unwrap();
+    let (used, done) = (Gate::new(), Gate::new());
+    let child = fork(|| {
+        sender.send(&1).unwrap();
+        used.open();
+        done.pass();
+        // Its own copy of the receiver is gone: so it notices when the parent's goes.
+        assert!(matches!(receiver.try_recv(), Err(RecvError::Closed)));
+        let error = common::eventually_broken(|| sender.send(&2));
+        assert!(matches!(error, SendError::BrokenPipe), "{error}");
+    });
+    used.pass();
+    assert_eq!(receiver.recv().unwrap(), 1);
+    drop(receiver);
+    done.open();
+    child.join();
+    // The parent's own copy of the sender is not affected.
+    assert!(matches!(sender.send(&3), Err(SendError::BrokenPipe)));
+}
+
+#[test]
+fn two_processes_on_one_end() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = simplex::<u64>().unwrap();
+    sender.send(&0).unwrap();
+    let parent = std::process::id();
+    let (tried, closed) = (Gate::new(), Gate::new());
+    let child = fork(|| {
+        match sender.send(&100) {
+            Err(SendError::EndInUse { pid }) => assert_eq!(pid, Some(parent)),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(sender.try_send(&100), Err(SendError::EndInUse { .. })));
+        tried.open();
+        closed.pass();
+        (10..20).for_each(|i| sender.send(&i).unwrap());
+    });
+    tried.pass();
+    (1..10).for_each(|i| sender.send(&i).unwrap());
+    drop(sender);
+    closed.open();
+    assert!(receiver.iter().map(Result::unwrap).eq(0..20));
+    child.join();
+}
+
+#[test]
+fn a_refused_use_leaves_the_other_end_alone() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = simplex::<u64>().unwrap();
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)), "the parent takes it");
+    let child = fork(|| {
+        assert!(matches!(receiver.try_recv(), Err(RecvError::EndInUse { .. })));
+        sender.send(&7).unwrap();
+    });
+    drop(sender);
+    assert_eq!(receiver.recv().unwrap(), 7);
+    child.join();
+}
+
+#[test]
+fn a_successor_takes_over_from_a_killed_receiver_without_loss_or_double() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = Builder::new().capacity(4096).simplex::<u64, Pod>().unwrap();
+    let (mut log, mut write_log) = Builder::new().capacity(1 << 20).simplex::<u64, Pod>().unwrap();
+    // The successor takes over: it inherits an end that is in use.
+    let start = Gate::new();
+    let victim = fork(|| {
+        start.open();
+        loop {
+            // Killed between these two, one message is lost with its receiver.
+            let Ok(got) = receiver.recv() else { return };
+            write_log.send(&got).unwrap();
+        }
+    });
+    start.pass();
+    // Before the next fork: a copy of it would keep the log open.
+    drop(write_log);
+    let writer = fork(|| {
+        for i in 0..200_000_u64 {
+            sender.send(&i).unwrap();
+        }
+    });
+    drop(sender);
+    std::thread::sleep(Duration::from_millis(50));
+    match receiver.try_recv() {
+        Err(RecvError::EndInUse { pid }) => assert_eq!(pid, u32::try_from(victim.pid()).ok()),
+        other => panic!("{other:?}"),
+    }
+    let mut next = 0;
+    // The log has room for what the victim takes in the meantime.
+    victim.kill_and_reap();
+    for logged in log.iter() {
+        assert_eq!(logged.unwrap(), next);
+        next += 1;
+    }
+    let first = receiver.recv().unwrap();
+    assert!(first == next || first == next + 1, "took over at {first}, logged before {next}");
+    assert!(receiver.iter().map(Result::unwrap).eq(first + 1..200_000));
+    writer.join();
+}
+
+#[test]
+fn a_fork_in_the_middle_of_the_watchers_look_leaves_the_child_able_to_close() {
+    let scene = Scene::begin();
+    // Each new named end makes the watcher look at all of them.
+    let mut ends = Vec::new();
+    for i in 0..200 {
+        let end: Receiver<u32> =
+            Builder::new().create_receiver(&scene.name(&format!("end{i}"))).unwrap();
+        ends.push(end);
+        if i >= 100 {
+            std::thread::sleep(Duration::from_micros(i * 7 % 150));
+            fork(|| ends.iter().for_each(Receiver::close)).join();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A handle without its types.
+
+use crate::error::{
+    GetError, JoinThreadError, OpenError, PutReason, ShutDownError, get_error, put_reason, unusable,
+};
+use crate::local::Local;
+use crate::scratch;
+use crate::shape::{Kind, Shape};
+use crate::until::Until;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::{Acquire, Release};
+use ringway_core::mpmc::{self, SharedRing};
+use ringway_core::segment::Segment;
+use ringway_core::wait::WaitPolicy;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What the typed queues wrap.
+pub(crate) struct Inner {
+    pub(crate) ring: SharedRing,
+    /// For queues without a limit.
+    local: Option<Arc<Local>>,
+    kind: Kind,
+    named: bool,
+    pub(crate) policy: WaitPolicy,
+    limit: usize,
+    closed: AtomicBool,
+}
+
+impl Clone for Inner {
+    fn clone(&self) -> Self {
+        Self {
+            ring: self.ring.clone(),
+            local: self.local.clone(),
+            closed: AtomicBool::new(self.is_closed()),
+            ..*self
+        }
+    }
+}
+
+impl Inner {
+    /// Attaches to the queue in a segment whose signature was checked.
+    pub(crate) fn attach(
+        segment: Segment,
+        kind: Kind,
+        named: bool,
+        policy: WaitPolicy,
+    ) -> Result<Self, OpenError> {
+        let shape = Shape::read(segment.header(), segment.label())?;
+        shape.expect(kind, segment.label())?;
+        let (key, signature) = (segment.key()?, segment.header().signature);
+        let ring = SharedRing::open(segment, signature)?;
+        let local = shape.unbounded.then(|| Local::new(key, &ring));
+        let limit = shape.limit.unwrap_or(usize::MAX).min(ring.payload_size());
+        Ok(Self { ring, local, kind, named, policy, limit, closed: AtomicBool::new(false) })
+    }
+
+    // ---- Items ------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
+        if message.len() > self.limit {
+            return Err(PutReason::TooLarge { len: message.len(), limit: self.limit });
+        }
+        if let Some(overflow) = self.local.as_ref().and_then(|local| local.overflow()) {
+            return overflow.put(message);
+        }
+        let put = match until {
+            Until::Now => self.ring.try_put(message),
+            Until::Deadline(deadline) => scratch::putting(self.policy, |spinner| {
+                loop {
+                    match self.ring.put(message, spinner, deadline) {
+                        Err(mpmc::PutError::Interrupted) => {}
+                        other => break other,
+                    }
+                }
+            }),
+        };
+        put.map_err(|error| put_reason(error, self.ring.label()))
+    }
+
+    /// Takes one message and says how long it is.
+    #[inline]
+    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+        let Self { ring, kind, .. } = self;
+        let got = match (until, kind) {
+            (Until::Now, Kind::JoinableQueue) => ring.try_get_task(buffer),
+            (Until::Now, _) => ring.try_get(buffer),
+            (Until::Deadline(deadline), kind) => scratch::getting(self.policy, |spinner| {
+                loop {
+                    let got = match kind {
+                        Kind::JoinableQueue => ring.get_task(buffer, spinner, deadline),
+                        _ => ring.get(buffer, spinner, deadline),
+                    };
+                    match got {
+                        Err(mpmc::GetError::Interrupted) => {}
+                        other => break other,
+                    }
+                }
+            }),
+        };
+        got.map_err(|error| get_error(error, ring.label()))
+    }
+
+    // ---- Looking ----------------------------------------------------------------
+
+    pub(crate) fn len(&self) -> usize {
+        let len = match self.local {
+            // In the order in which items move on, so that none is missed.
+            Some(_) => self.ring.overflow().saturating_add(self.ring.len()),
+            None => self.ring.len(),
+        };
+        usize::try_from(len).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.local.is_none() && self.ring.is_full()
+    }
+
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        match self.local {
+            Some(_) => None,
+            None => Some(usize::try_from(self.ring.capacity()).unwrap_or(usize::MAX)),
+        }
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.limit
+    }
+
+    // ---- Ends -------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        // Acquire: who finds it closed also sees what the closer did before.
+        self.closed.load(Acquire)
+    }
+
+    pub(crate) fn close(&self) {
+        // Release: pairs with `is_closed`.
+        self.closed.store(true, Release);
+    }
+
+    pub(crate) fn join_thread(&self) -> Result<(), JoinThreadError> {
+        if !self.is_closed() {
+            return Err(JoinThreadError::NotClosed);
+        }
+        let Some(local) = &self.local else { return Ok(()) };
+        let Some(overflow) = local.overflow() else { return Ok(()) };
+        // Another handle of this process may be there to take it.
+        let alone = Arc::strong_count(local) == 1 && overflow.is_only_handle();
+        match overflow.flush(alone) {
+            0 => Ok(()),
+            items => Err(JoinThreadError::Lost { items }),
+        }
+    }
+
+    pub(crate) fn cancel_join_thread(&self) {
+        if let Some(overflow) = self.local.as_ref().and_then(|local| local.overflow()) {
+            overflow.cancel();
+        }
+    }
+
+    pub(crate) fn shutdown(&self, immediate: bool) -> Result<(), ShutDownError> {
+        self.ring.shutdown(immediate).map_err(|error| unusable(error, self.ring.label()))?;
+        // What was thrown away counts as done.
+        self.ring.recount_tasks();
+        Ok(())
+    }
+
+    // ---- Handing over -----------------------------------------------------------
+
+    /// A descriptor for another process, and whether the queue has a name.
+    pub(crate) fn share(&self) -> Result<(OwnedFd, bool), OpenError> {
+        if self.is_closed() {
+            return Err(OpenError::Closed);
+        }
+        let fd = self.ring.share()?;
+        if let Some(overflow) = self.local.as_ref().and_then(|local| local.overflow()) {
+            overflow.note_hand_over();
+        }
+        Ok((fd, self.named))
+    }
+}

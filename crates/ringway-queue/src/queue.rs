@@ -1,0 +1,343 @@
+//! The queue.
+
+use crate::error::{GetError, JoinThreadError, PutError, PutReason, ShutDownError};
+use crate::inner::Inner;
+use crate::scratch;
+use crate::until::Until;
+use core::fmt;
+use core::marker::PhantomData;
+use ringway_codec::{Codec, DecodeError, Postcard};
+use ringway_core::wait::WaitPolicy;
+use std::time::{Duration, Instant};
+
+/// A handle owns no `T` and no `C`: it is `Send` and `Sync` whatever they are.
+type Types<T, C> = fn(T, C) -> (T, C);
+
+/// A first-in first-out queue that any number of processes and threads put to and get
+/// from.
+///
+/// A handle is `Send`, `Sync` and cheap to clone; all its calls take `&self`. It is
+/// shared by handing it to other processes (see the `ringway` crate) or by name
+/// ([`Builder::name`](crate::Builder::name)): they get a handle of their own, and the
+/// giver keeps its.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let queue = ringway_queue::Queue::<String>::bounded(10)?;
+/// queue.put("hello".into())?;
+/// assert_eq!(queue.len(), 1);
+/// assert_eq!(queue.get()?, "hello");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Committed and accepted
+///
+/// A put to a bounded queue that has returned is *committed*: every process can take
+/// the item, and it outlives the putter. A put to an unbounded queue is *accepted*: as
+/// long as the ring has room and nothing of this process waits, that is the same. Else
+/// the item waits in the memory of this process until a thread of it, the feeder, finds
+/// room: then it dies with the process if that is killed, calls `_exit` or aborts.
+/// Dropping the last handle of a process, [`join_thread`](Self::join_thread) and a
+/// normal exit (`exit`, the end of `main`) wait until all is committed. They do not if
+/// [cancelled](Self::cancel_join_thread), if the queue was shut down at once, or if no
+/// other process is attached; one to which the queue was handed in the last ten seconds
+/// counts as attached.
+///
+/// # Order
+///
+/// If one put has returned before another begins, its item is taken first, between
+/// committed items. Items put through one handle stay in order also when some of them
+/// had to wait in the process. After the death of a getter an item that it had claimed
+/// may come later than its neighbours.
+///
+/// # If a process dies
+///
+/// At any instruction: all others go on. An item whose put had been committed is taken
+/// exactly once; one that was being put is there whole or not at all; one that was
+/// being taken goes to another getter. Exactly one item can be gone with a killed
+/// getter: the one that it was just returning with. A bounded queue keeps its capacity;
+/// it may report itself full below it until items older than the death are taken.
+///
+/// A process that is *stopped* in the few instructions between claiming and committing
+/// holds up the others behind its item until it goes on or dies.
+///
+/// # Memory ordering
+///
+/// What a thread did before it put an item is visible, in memory they share, to the
+/// thread that takes it.
+pub struct Queue<T, C = Postcard> {
+    pub(crate) inner: Inner,
+    types: PhantomData<Types<T, C>>,
+}
+
+impl<T, C> Clone for Queue<T, C> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone())
+    }
+}
+
+impl<T, C> Queue<T, C> {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner, types: PhantomData }
+    }
+
+    /// How many items were accepted and not taken, in all processes.
+    ///
+    /// Exact for completed operations; may be wrong as soon as it returns. Works after
+    /// `close`, too. In an unbounded queue an item that a feeder just moves to the ring
+    /// may count twice for a moment.
+    pub fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// Whether there is no item. As [`len`](Self::len), a look: a get right after it may
+    /// find something else.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a put would have to wait now. An unbounded queue is never full.
+    pub fn is_full(&self) -> bool {
+        self.inner.is_full()
+    }
+
+    /// The most items at a time, exactly; `None` for an unbounded queue.
+    pub fn capacity(&self) -> Option<usize> {
+        self.inner.capacity()
+    }
+
+    /// The most bytes that the encoding of an item may have.
+    pub fn max_message(&self) -> usize {
+        self.inner.max_message()
+    }
+
+    /// What blocked calls do before they sleep.
+    pub fn policy(&self) -> WaitPolicy {
+        self.inner.policy
+    }
+
+    /// Closes this handle: later puts and gets on it are refused. Other handles, clones
+    /// of this one included, and other processes go on; what was put stays. A call that
+    /// is blocked in another thread goes on. Idempotent.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    /// Waits until all that this process has accepted up to now is committed. Returns at
+    /// once for a bounded queue, if nothing waits, and once cancelled. Does not need to
+    /// be called: dropping the last handle and exiting wait, too.
+    ///
+    /// # Blocking
+    ///
+    /// Until other processes have taken enough.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinThreadError::NotClosed`]; [`JoinThreadError::Lost`] if items had to be
+    /// given up.
+    pub fn join_thread(&self) -> Result<(), JoinThreadError> {
+        self.inner.join_thread()
+    }
+
+    /// Makes `join_thread`, the drop of the last handle and the exit of this process not
+    /// wait, now and later. What is not committed by then is lost.
+    pub fn cancel_join_thread(&self) {
+        self.inner.cancel_join_thread();
+    }
+
+    /// Ends the queue for all processes, for ever. Puts are refused from now on. Gets
+    /// take what was accepted and then fail; with `immediate`, what is there is thrown
+    /// away and gets fail at once. Blocked calls wake. Idempotent; a second call may
+    /// still make it immediate.
+    ///
+    /// # Blocking
+    ///
+    /// Does not block.
+    ///
+    /// # If the process dies
+    ///
+    /// In the middle of an immediate shutdown, the next getter finishes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutDownError`] if the segment cannot be used.
+    pub fn shutdown(&self, immediate: bool) -> Result<(), ShutDownError> {
+        self.inner.shutdown(immediate)
+    }
+
+    /// Whether the queue was shut down, by whomever.
+    pub fn is_shut_down(&self) -> bool {
+        self.inner.ring.is_shut_down()
+    }
+}
+
+impl<T, C: Codec<T>> Queue<T, C> {
+    #[inline]
+    fn put_until(&self, value: T, until: Until) -> Result<(), PutError<T>> {
+        let put = || -> Result<(), PutReason> {
+            if self.inner.is_closed() {
+                return Err(PutReason::Closed);
+            }
+            // The caller's code is done before anything is claimed.
+            scratch::encoding(|scratch| {
+                C::encode(&value, scratch, |bytes| self.inner.put(bytes, until))
+            })?
+        };
+        match put() {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(PutError::new(reason, value)),
+        }
+    }
+
+    /// Puts one item, waiting for room.
+    ///
+    /// # Blocking
+    ///
+    /// While a bounded queue is full. An unbounded one never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`], with the item in it. The reason is [`PutReason::Closed`],
+    /// [`PutReason::ShutDown`], [`PutReason::TooLarge`], [`PutReason::Encode`],
+    /// [`PutReason::Poisoned`] or [`PutReason::Engine`].
+    #[inline]
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_until(value, Until::NEVER)
+    }
+
+    /// Puts one item if there is room now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PutReason::Full`], also while the oldest item is just being taken;
+    /// [`PutReason::Contended`]; as [`put`](Self::put).
+    #[inline]
+    pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_until(value, Until::Now)
+    }
+
+    /// Puts one item; the whole call takes at most `timeout`. A `timeout` of zero is a
+    /// [`try_put`](Self::try_put), one too long for the clock never ends. (A [`Duration`]
+    /// is never negative.)
+    ///
+    /// # Errors
+    ///
+    /// [`PutReason::Full`] after that time; as [`put`](Self::put).
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_until(value, Until::after(timeout))
+    }
+
+    /// Puts one item; gives up at `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_timeout`](Self::put_timeout).
+    pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutError<T>> {
+        self.put_until(value, Until::at(deadline))
+    }
+
+    #[inline]
+    fn get_until(&self, until: Until) -> Result<T, GetError> {
+        if self.inner.is_closed() {
+            return Err(GetError::Closed);
+        }
+        let Some(len) = C::FIXED_LEN else {
+            // Whole messages are copied out and given free before they are decoded.
+            return scratch::taking(self.inner.ring.payload_size(), |buffer| {
+                let len = self.inner.get(buffer, until)?;
+                Ok(C::decode(&buffer[..len.min(buffer.len())])?)
+            });
+        };
+        // No copy in between: a value of fixed length is taken to where it will be.
+        let mut taken = 0;
+        let value = scratch::encoding(|scratch| {
+            C::decode_from(len, scratch, |to| {
+                taken = self.inner.get(to, until)?;
+                Ok::<(), GetError>(())
+            })
+        })??;
+        if taken != len {
+            let what = format!("{taken} bytes where the type has {len}");
+            return Err(DecodeError(what.into()).into());
+        }
+        Ok(value)
+    }
+
+    /// Takes one item, waiting for it.
+    ///
+    /// # Blocking
+    ///
+    /// While the queue is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Closed`], [`GetError::ShutDown`], [`GetError::Decode`] (the item is
+    /// consumed), [`GetError::Poisoned`], [`GetError::Engine`].
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_until(Until::NEVER)
+    }
+
+    /// Takes one item if there is one now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`], never while the item of a committed put is there, except
+    /// behind one that another process has begun to put and not finished;
+    /// [`GetError::Contended`]; as [`get`](Self::get).
+    #[inline]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_until(Until::Now)
+    }
+
+    /// Takes one item; the whole call takes at most `timeout`. A `timeout` of zero is a
+    /// [`try_get`](Self::try_get), one too long for the clock never ends.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`] after that time; as [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_until(Until::after(timeout))
+    }
+
+    /// Takes one item; gives up at `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetError> {
+        self.get_until(Until::at(deadline))
+    }
+
+    /// The items to come, until the queue is shut down and drained or this handle is
+    /// closed. Blocks for each.
+    pub fn iter(&self) -> impl Iterator<Item = Result<T, GetError>> + '_ {
+        std::iter::from_fn(|| match self.get() {
+            Err(GetError::ShutDown | GetError::Closed) => None,
+            other => Some(other),
+        })
+    }
+
+    /// The items that are there now, as long as there are any. Never waits.
+    pub fn try_iter(&self) -> impl Iterator<Item = Result<T, GetError>> + '_ {
+        std::iter::from_fn(|| match self.try_get() {
+            Err(GetError::Empty | GetError::ShutDown | GetError::Closed) => None,
+            other => Some(other),
+        })
+    }
+}
+
+impl<T, C> fmt::Debug for Queue<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("segment", &self.inner.ring.label())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! How long a call may take.
+
+use ringway_core::wait::Deadline;
+use std::time::{Duration, Instant};
+
+/// The three families of calls in one type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// `try_`: never wait.
+    Now,
+    /// `_timeout`, `_deadline`, and the plain form with a deadline that never comes.
+    Deadline(Deadline),
+}
+
+impl Until {
+    /// The plain form.
+    pub(crate) const NEVER: Self = Self::Deadline(Deadline::NEVER);
+
+    /// No time is a try.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        if timeout.is_zero() { Self::Now } else { Self::Deadline(Deadline::after(timeout)) }
+    }
+
+    pub(crate) fn at(instant: Instant) -> Self {
+        Self::after(instant.saturating_duration_since(Instant::now()))
+    }
+}

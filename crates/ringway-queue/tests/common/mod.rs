@@ -1,0 +1,58 @@
+//! What the tests share: real child processes, deadlines, names that do not stay.
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
+
+pub(crate) mod child;
+pub(crate) mod post;
+pub(crate) mod scene;
+pub(crate) mod tally;
+pub(crate) mod tasks;
+
+pub(crate) use child::fork;
+pub(crate) use scene::{Gate, Scene};
+pub(crate) use tally::Words;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that should take a millisecond. Machines are noisy.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// A wait that is to run out.
+pub(crate) const SHORT: Duration = Duration::from_millis(60);
+/// For waits that must not run out.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// Numbers that look random and are the same every time (xorshift64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+}
+
+/// Waits until `found` is true; panics with `what` if that takes too long.
+pub(crate) fn eventually(what: &str, mut found: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !found() {
+        assert!(start.elapsed() < LONG, "{what}: not within {LONG:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs `body` and says how long it took.
+pub(crate) fn timed<R>(body: impl FnOnce() -> R) -> (R, Duration) {
+    let start = Instant::now();
+    let result = body();
+    (result, start.elapsed())
+}
+
+/// Prints a measured time, for whoever runs the tests with `--nocapture`.
+pub(crate) fn report(what: &str, took: Duration) {
+    println!("{what}: {took:?}");
+}
