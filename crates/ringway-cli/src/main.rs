@@ -3,6 +3,7 @@
 mod demo;
 mod failure;
 mod signals;
+mod storm;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -19,13 +20,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Options),
+    Storm(storm::Options),
 }
 
 fn main() -> ExitCode {
-    ringway::init(demo::entries());
+    ringway::init(demo::entries().into_iter().chain(storm::entries()));
 
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Storm(options) => storm::run(&options),
     };
     result.map_or_else(Failure::end, |()| ExitCode::SUCCESS)
 }

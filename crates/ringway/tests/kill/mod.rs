@@ -26,9 +26,15 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// Changes and system calls, and a few points between.
-    pub(crate) const QUICK: Self =
-        Self { full: false, samples: 3, most_steps: 3_000, most_turns: 40, most_between: 4 };
+    /// Changes and system calls, and a few points between. Unoptimised code has many
+    /// times the instructions, and fewer of its points are tried.
+    pub(crate) const QUICK: Self = Self {
+        full: false,
+        samples: 3,
+        most_steps: 3_000,
+        most_turns: if cfg!(debug_assertions) { 16 } else { 40 },
+        most_between: if cfg!(debug_assertions) { 2 } else { 6 },
+    };
     /// Every change, every system call and, of operations of up to 1,500 instructions,
     /// every instruction.
     pub(crate) const FULL: Self = Self {
