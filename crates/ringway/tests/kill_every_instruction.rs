@@ -13,7 +13,8 @@
 //!
 //! kills at every instruction. Without `--full` (or `RINGWAY_KILL=full`) only where the
 //! outcome can change, after each change of the segment and each system call, and at a
-//! sample of the rest. A word that is no flag chooses the operations whose names have it.
+//! sample of the rest. `RINGWAY_KILL_FAIL_FAST=1` ends at the first fault. A word that is no flag chooses the operations whose names
+//! begin with it.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill;

@@ -148,7 +148,7 @@ impl Round {
         self.ring.repair().map_err(|e| failed("cannot repair", &e))?;
         // What the last getters left. Nobody uses the first one's log any more.
         let mut buffer = [0; LONGEST];
-        let mut newest = [u64::MIN; PUTTERS as usize];
+        let mut newest = worker::Newest::default();
         while let Ok(len) = self.ring.try_get(&mut buffer) {
             worker::note(&self.log, 0, buffer.get(..len), &mut newest);
         }

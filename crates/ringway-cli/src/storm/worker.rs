@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Paths of ring and log, and which putter or getter this is.
 pub(super) type Arguments = (String, String, u64);
 
+/// The newest number that a getter has of each putter.
+pub(super) type Newest = [u64; 2];
+const _: () = assert!(std::mem::size_of::<Newest>() as u64 == 8 * PUTTERS);
+
 /// Puts as fast as it can.
 pub(super) fn putter((ring, log, which): Arguments) -> ExitCode {
     end(start(&ring, &log).and_then(|(ring, log)| put_on(&ring, &log, which)))
@@ -65,7 +69,7 @@ fn put_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
 fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let mut buffer = [0; LONGEST];
-    let mut newest = [0; PUTTERS as usize];
+    let mut newest = Newest::default();
     loop {
         match ring.get(&mut buffer, &mut spinner, Deadline::after(PATIENCE)) {
             Ok(len) => note(log, which, buffer.get(..len), &mut newest),
@@ -81,7 +85,7 @@ pub(super) fn note(
     log: &Log,
     getter: u64,
     bytes: Option<&[u8]>,
-    newest: &mut [u64; PUTTERS as usize],
+    newest: &mut Newest,
 ) {
     let sound = |(p, number): &(u64, u64)| *p < PUTTERS && *number <= log.last_number();
     let Some((p, number)) = bytes.and_then(message::read).filter(sound) else {

@@ -95,6 +95,10 @@ impl Tally {
             eprintln!("  {}: {kind:?}: {what}", self.name);
             self.first.push(what);
         }
+        if std::env::var_os("RINGWAY_KILL_FAIL_FAST").is_some() {
+            println!("{}: {kind:?}: {}", self.name, self.first.join("; "));
+            std::process::exit(1);
+        }
     }
 
     /// Notes one kill.
