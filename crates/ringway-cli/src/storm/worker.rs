@@ -81,12 +81,7 @@ fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
 }
 
 /// Writes down what came.
-pub(super) fn note(
-    log: &Log,
-    getter: u64,
-    bytes: Option<&[u8]>,
-    newest: &mut Newest,
-) {
+pub(super) fn note(log: &Log, getter: u64, bytes: Option<&[u8]>, newest: &mut Newest) {
     let sound = |(p, number): &(u64, u64)| *p < PUTTERS && *number <= log.last_number();
     let Some((p, number)) = bytes.and_then(message::read).filter(sound) else {
         return log.count_one(getter, Count::Torn);

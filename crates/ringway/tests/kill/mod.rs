@@ -44,4 +44,10 @@ impl Effort {
         most_turns: 10_000,
         most_between: 1_500,
     };
+
+    /// For operations of many scenes and many instructions: every change and system
+    /// call, and a sample between them.
+    pub(crate) fn sampled(self) -> Self {
+        Self { most_between: self.most_between.min(150), ..self }
+    }
 }
