@@ -22,3 +22,15 @@ loom:
 # A blocked receiver makes no system call for ten seconds, and other slow tests.
 slow:
     cargo test --workspace -- --ignored
+
+# SIGKILL at every instruction of every operation; `just kill put` for one. Hours.
+kill *ARGS:
+    cargo test --release -p ringway --test kill_every_instruction -- --full --nocapture {{ARGS}}
+
+# Kills at random under load, with every message accounted for.
+storm *ARGS:
+    cargo run --release -- storm {{ARGS}}
+
+# Breaks the protocol on purpose and shows that the tests notice.
+mutants *ARGS:
+    .ci/mutants {{ARGS}}

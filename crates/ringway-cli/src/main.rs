@@ -5,6 +5,7 @@ mod failure;
 mod named;
 mod output;
 mod signals;
+mod storm;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -23,15 +24,17 @@ enum Command {
     Demo(demo::Options),
     Ls(named::List),
     Rm(named::Remove),
+    Storm(storm::Options),
 }
 
 fn main() -> ExitCode {
-    ringway::init(demo::entries());
+    ringway::init(demo::entries().into_iter().chain(storm::entries()));
 
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Ls(options) => named::list(&options),
         Command::Rm(options) => named::remove(&options),
+        Command::Storm(options) => storm::run(&options),
     };
     result.map_or_else(Failure::end, |()| ExitCode::SUCCESS)
 }

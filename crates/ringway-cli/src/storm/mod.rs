@@ -1,0 +1,94 @@
+//! `ringway storm`: processes put and get at full speed while others are killed.
+//!
+//! [`round`] runs one ring with its [`worker`]s and kills them; what they did is in a
+//! [`log`] that outlives them; [`totals`] closes the books. [`message`]s are unique and
+//! tell when they are torn.
+
+mod log;
+mod message;
+mod open;
+mod round;
+mod totals;
+mod worker;
+
+use crate::failure::Failure;
+use crate::signals::Signals;
+use ringway::Entry;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::time::Duration;
+use totals::Totals;
+
+/// Stands for the storm's messages.
+const SIGNATURE: u64 = 0x5354_4F52_4D00_0001;
+
+/// Kill processes at random, with SIGKILL, amidst a queue, and account for every message
+///
+/// Two processes put and two get, as fast as they can, through rings of 1, 2, 3 and 64
+/// places, one after the other. All the time one of the four, chosen by the seed, is
+/// killed and replaced. Every message has a number and a pattern. Getters write down
+/// what they took in shared memory that outlives them.
+///
+/// At the end no message may be lost, doubled or torn, and each ring must have room for
+/// exactly as many as ever. A message that a getter took and did not live to write down
+/// is gone with it: `taken by the dead`, at most one per killed getter.
+///
+/// Exit status: 0 if all is right (the last line is then `storm: ok`), 1 if not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// How long, over all rings
+    #[arg(long, value_name = "S", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Chooses whom to kill and when; printed, to try the same again
+    #[arg(long, value_name = "X")]
+    seed: Option<u64>,
+}
+
+/// What the storm's child processes run.
+pub(crate) fn entries() -> Vec<Entry> {
+    ringway::entries![worker::putter, worker::getter].into()
+}
+
+/// Numbers that follow from a seed.
+struct Dice(u64);
+
+impl Dice {
+    /// The next number, below `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        // Steele, Lea, Flood: SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ z >> 31) % end
+    }
+}
+
+/// Runs the storm.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    // The standard library's hasher starts from a random number.
+    let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(()) % 1_000_000);
+    let mut signals = Signals::catch()?;
+    let mut dice = Dice(seed);
+    say(&format!("storm: {} s, seed {seed}\n", options.seconds))?;
+    let sizes = [1, 2, 3, 64];
+    let each = Duration::from_secs(options.seconds) / 4;
+    let mut all = Totals::default();
+    for slots in sizes {
+        let totals = round::run(slots, each, &mut dice, &mut signals)?;
+        say(&totals.line(&format!("N={slots}")))?;
+        all.add(totals);
+    }
+    say(&all.line("total"))?;
+    match all.verdict() {
+        None => say("storm: ok\n"),
+        Some(wrong) => Err(Failure::Failed(format!("storm: {wrong}; seed {seed}"))),
+    }
+}
+
+/// Prints to the standard output; unlike `print!`, without a panic if nobody reads it.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,200 @@
+//! One ring, four processes, and a killer.
+
+use super::log::{GETTERS, Log, PUTTERS, STOP, STOP_PUTTING};
+use super::message::LONGEST;
+use super::totals::Totals;
+use super::{Dice, SIGNATURE, open, worker};
+use crate::failure::{Failure, failed};
+use crate::signals::Signals;
+use ringway::{Child, Spawn};
+use ringway_core::mpmc::{Options, PutError, SharedRing};
+use ringway_core::segment::Place;
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How long the survivors have for a repair of their own accord, before a new process
+/// comes and looks for itself.
+const ALONE: Duration = Duration::from_millis(20);
+/// Long past what anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Messages a second that a log has room for; a putter without room waits.
+const RATE: u64 = 4_000_000;
+/// The most numbers of a log: 16 MiB a map.
+const MOST: u64 = 1 << 27;
+
+/// Putters first.
+const WORKERS: u64 = PUTTERS + GETTERS;
+
+struct Round {
+    ring: SharedRing,
+    ring_fd: OwnedFd,
+    log: Log,
+    workers: Vec<Child>,
+    doubts: HashSet<(u64, u64)>,
+    totals: Totals,
+}
+
+/// Runs one ring of `slots` for `time`.
+pub(super) fn run(
+    slots: u64,
+    time: Duration,
+    dice: &mut Dice,
+    signals: &mut Signals,
+) -> Result<Totals, Failure> {
+    let numbers = (RATE * time.as_secs().max(1)).min(MOST);
+    let payload = u32::try_from(LONGEST).unwrap_or(u32::MAX);
+    let options = Options::new(slots, payload);
+    let ring = SharedRing::create(Place::Anonymous("storm"), &options, SIGNATURE);
+    let ring = ring.map_err(|e| failed("cannot make a ring", &e))?;
+    let ring_fd = ring.share().map_err(|e| failed("cannot share a ring", &e))?;
+    let log = Log::create(numbers).map_err(|e| failed("cannot make a log", &e))?;
+    let workers = Vec::new();
+    let totals = Totals::default();
+    let mut round = Round { ring, ring_fd, log, workers, doubts: HashSet::new(), totals };
+    for which in 0..WORKERS {
+        let child = round.start(which)?;
+        round.workers.push(child);
+    }
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        signals.check()?;
+        std::thread::sleep(Duration::from_micros(200 + dice.below(8_000)));
+        let which = dice.below(WORKERS);
+        round.kill(which)?;
+        if dice.below(8) == 0 {
+            // Two at a time.
+            round.kill((which + 1 + dice.below(WORKERS - 1)) % WORKERS)?;
+        }
+    }
+    round.finish()
+}
+
+impl Round {
+    fn start(&self, which: u64) -> Result<Child, Failure> {
+        let arguments = (open::path(&self.ring_fd), open::path(self.log.fd()));
+        let spawned = if which < PUTTERS {
+            let spawn = Spawn::new(worker::putter).name(format!("putter-{which}"));
+            spawn.kill_on_drop(true).die_with_parent(true).spawn((arguments.0, arguments.1, which))
+        } else {
+            let which = which - PUTTERS;
+            let spawn = Spawn::new(worker::getter).name(format!("getter-{which}"));
+            spawn.kill_on_drop(true).die_with_parent(true).spawn((arguments.0, arguments.1, which))
+        };
+        spawned.map_err(|e| failed("cannot start a process", &e))
+    }
+
+    /// Kills one, sees how long its repair takes, and replaces it.
+    fn kill(&mut self, which: u64) -> Result<(), Failure> {
+        let index = usize::try_from(which).unwrap_or(0);
+        let Some(child) = self.workers.get_mut(index) else { return Ok(()) };
+        let pid = u64::from(child.id());
+        if let Ok(Some(status)) = child.try_join() {
+            self.totals.wrong.push(format!("a worker ended by itself: {status}"));
+        }
+        let attached = |ring: &SharedRing| ring.participants().iter().any(|peer| peer.pid == pid);
+        let was_attached = attached(&self.ring);
+        let start = Instant::now();
+        child.kill().map_err(|e| failed("cannot kill a process", &e))?;
+        while attached(&self.ring) && start.elapsed() < ALONE {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        let in_time = was_attached && !attached(&self.ring);
+        if in_time {
+            self.totals.repairs.push(start.elapsed());
+        }
+        let ended = child.join_timeout(PATIENCE).map_err(|e| failed("cannot wait", &e))?;
+        if ended.is_none() {
+            return Err(Failure::Failed("a killed process does not end".into()));
+        }
+        if which < PUTTERS {
+            self.totals.killed_putters += 1;
+            let begun = self.log.begun(which);
+            if self.log.ended(which) != begun {
+                self.doubts.insert((which, begun));
+            }
+        } else {
+            self.totals.killed_getters += 1;
+        }
+        let new = self.start(which)?;
+        if let Some(child) = self.workers.get_mut(index) {
+            *child = new;
+        }
+        if was_attached && !in_time {
+            // The new one repairs when it attaches.
+            while attached(&self.ring) && start.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            if attached(&self.ring) {
+                self.totals.wrong.push("nobody repaired a death".into());
+            }
+            self.totals.repairs.push(start.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Lets everybody end, and closes the books.
+    fn finish(mut self) -> Result<Totals, Failure> {
+        self.log.ask(STOP_PUTTING);
+        self.join(0..PUTTERS)?;
+        for p in 0..PUTTERS {
+            if self.log.ended(p) != self.log.begun(p) {
+                // It gave up for want of room.
+                self.doubts.insert((p, self.log.begun(p)));
+            }
+        }
+        self.log.ask(STOP);
+        self.join(PUTTERS..WORKERS)?;
+        self.ring.repair().map_err(|e| failed("cannot repair", &e))?;
+        // What the last getters left. Nobody uses the first one's log any more.
+        let mut buffer = [0; LONGEST];
+        let mut newest = worker::Newest::default();
+        while let Ok(len) = self.ring.try_get(&mut buffer) {
+            worker::note(&self.log, 0, buffer.get(..len), &mut newest);
+        }
+        self.check_room();
+        let others = self.ring.participants().len().saturating_sub(1);
+        if others > 0 {
+            self.totals.wrong.push(format!("{others} records of the dead are left"));
+        }
+        self.totals.read(&self.log, &self.doubts);
+        Ok(self.totals)
+    }
+
+    fn join(&mut self, workers: std::ops::Range<u64>) -> Result<(), Failure> {
+        for which in workers {
+            let Some(child) = usize::try_from(which).ok().and_then(|i| self.workers.get_mut(i))
+            else {
+                continue;
+            };
+            match child.join_timeout(PATIENCE).map_err(|e| failed("cannot wait", &e))? {
+                Some(status) if status.success() => {}
+                Some(status) => self.totals.wrong.push(format!("a worker ended with {status}")),
+                None => self.totals.wrong.push(format!("worker {which} hangs")),
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty ring takes as many as ever and not one more, and gives them back.
+    fn check_room(&mut self) {
+        let capacity = self.ring.capacity();
+        let put = |n: u64| self.ring.try_put(&n.to_le_bytes());
+        let room = (0..=capacity).take_while(|n| put(*n).is_ok()).count() as u64;
+        self.totals.leaked += capacity.saturating_sub(room);
+        if room > capacity {
+            self.totals.wrong.push(format!("room for {room} instead of {capacity}"));
+        }
+        if !matches!(put(0), Err(PutError::Full)) {
+            self.totals.wrong.push("a full ring does not say so".into());
+        }
+        let mut buffer = [0; LONGEST];
+        let back = (0..room).take_while(|n| {
+            matches!(self.ring.try_get(&mut buffer), Ok(8)) && buffer[..8] == n.to_le_bytes()
+        });
+        let back = back.count() as u64;
+        if back != room {
+            self.totals.wrong.push(format!("{back} of {room} came back"));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The processes that are killed.
+
+use super::log::{Count, Log, PUTTERS, STOP, STOP_PUTTING};
+use super::message::{self, LONGEST};
+use super::open;
+use crate::failure::{Failure, failed};
+use crate::signals::leave_interrupts_to_parent;
+use ringway_core::mpmc::{GetError, PutError, SharedRing};
+use ringway_core::wait::{Deadline, Spinner, WaitPolicy};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a call waits before it asks whether to go on.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Paths of ring and log, and which putter or getter this is.
+pub(super) type Arguments = (String, String, u64);
+
+/// The newest number that a getter has of each putter.
+pub(super) type Newest = [u64; 2];
+const _: () = assert!(std::mem::size_of::<Newest>() as u64 == 8 * PUTTERS);
+
+/// Puts as fast as it can.
+pub(super) fn putter((ring, log, which): Arguments) -> ExitCode {
+    end(start(&ring, &log).and_then(|(ring, log)| put_on(&ring, &log, which)))
+}
+
+/// Takes as fast as it can.
+pub(super) fn getter((ring, log, which): Arguments) -> ExitCode {
+    end(start(&ring, &log).and_then(|(ring, log)| take_on(&ring, &log, which)))
+}
+
+fn end(result: Result<(), Failure>) -> ExitCode {
+    result.map_or_else(Failure::end, |()| ExitCode::SUCCESS)
+}
+
+fn start(ring: &str, log: &str) -> Result<(SharedRing, Log), Failure> {
+    leave_interrupts_to_parent().map_err(|e| failed("cannot leave signals alone", &e))?;
+    let log = open::file(log).and_then(|fd| Log::open(fd).map_err(|e| failed("the log", &e)))?;
+    Ok((open::ring(ring)?, log))
+}
+
+fn put_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
+    let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+    let mut buffer = [0; LONGEST];
+    // The one before may have died amidst this number: it is used by nobody again.
+    let mut number = log.begun(which) + 1;
+    while log.asked() == 0 && number <= log.last_number() {
+        let len = message::write(which, number, &mut buffer);
+        log.begin(which, number);
+        loop {
+            match ring.put(&buffer[..len], &mut spinner, Deadline::after(PATIENCE)) {
+                Ok(()) => break,
+                // Nothing was stored: the number stays begun, and was not put.
+                Err(PutError::Full) if log.asked() != 0 => return Ok(()),
+                Err(PutError::Full | PutError::Contended | PutError::Interrupted) => {}
+                Err(e) => return Err(failed("cannot put", &e)),
+            }
+        }
+        log.end(which, number);
+        number += 1;
+    }
+    while log.asked() < STOP_PUTTING {
+        std::thread::sleep(PATIENCE);
+    }
+    Ok(())
+}
+
+fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
+    let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+    let mut buffer = [0; LONGEST];
+    let mut newest = Newest::default();
+    loop {
+        match ring.get(&mut buffer, &mut spinner, Deadline::after(PATIENCE)) {
+            Ok(len) => note(log, which, buffer.get(..len), &mut newest),
+            Err(GetError::Empty) if log.asked() == STOP => return Ok(()),
+            Err(GetError::Empty | GetError::Contended | GetError::Interrupted) => {}
+            Err(e) => return Err(failed("cannot get", &e)),
+        }
+    }
+}
+
+/// Writes down what came.
+pub(super) fn note(log: &Log, getter: u64, bytes: Option<&[u8]>, newest: &mut Newest) {
+    let sound = |(p, number): &(u64, u64)| *p < PUTTERS && *number <= log.last_number();
+    let Some((p, number)) = bytes.and_then(message::read).filter(sound) else {
+        return log.count_one(getter, Count::Torn);
+    };
+    if log.has(getter, p, number) {
+        log.count_one(getter, Count::Doubled);
+    }
+    log.take(getter, p, number);
+    log.count_one(getter, Count::Taken);
+    if let Some(newest) = usize::try_from(p).ok().and_then(|p| newest.get_mut(p)) {
+        if number < *newest {
+            log.count_one(getter, Count::Late);
+        }
+        *newest = number.max(*newest);
+    }
+}

@@ -1,0 +1,250 @@
+//! Children by plain fork, and the tracing of them instruction by instruction.
+//!
+//! A traced child stops before its operation. From there the tracer moves it by whole
+//! system calls, at full speed, or by single instructions. A child that is killed dies
+//! of SIGKILL exactly where it stands: what it has stored is in the segment, what it
+//! has not never will be.
+#![allow(unsafe_code, reason = "fork, ptrace and waitpid")]
+
+use super::page::Page;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// Long past what anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// A system call that takes this long is a sleep.
+const NAP: Duration = Duration::from_millis(8);
+
+/// A forked child. Killed and reaped when dropped, whatever happens.
+pub(crate) struct Child {
+    pub(crate) pid: libc::pid_t,
+    reaped: bool,
+}
+
+impl Child {
+    /// Forks a child that runs `body` and exits. It dies with this process.
+    pub(crate) fn start(body: impl FnOnce()) -> Self {
+        // SAFETY: this process has no threads but such as never hold a lock across a
+        // fork; the child runs `body` and leaves by `_exit`.
+        let pid = unsafe { libc::fork() };
+        assert_ne!(pid, -1, "fork");
+        if pid == 0 {
+            // SAFETY: sets an attribute of this process.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            // SAFETY: an alarm is inherited by nobody; this ends none of ours.
+            unsafe { libc::alarm(120) };
+            let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err()) * 101;
+            // SAFETY: ends this process and runs nothing of the parent's.
+            unsafe { libc::_exit(code) };
+        }
+        Self { pid, reaped: false }
+    }
+
+    /// Sends SIGKILL and waits for the death: the kernel has closed its files then.
+    pub(crate) fn kill(&mut self) {
+        if !self.reaped {
+            // SAFETY: a child of ours that was not reaped: the number is still its own.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            while let Some(status) = self.wait(0) {
+                if libc::WIFSIGNALED(status) || libc::WIFEXITED(status) {
+                    break;
+                }
+            }
+            self.reaped = true;
+        }
+    }
+
+    /// One `waitpid`; `None` if there is no news.
+    fn wait(&self, flags: libc::c_int) -> Option<libc::c_int> {
+        let mut status = 0;
+        // SAFETY: our child, and a valid place.
+        let answer = unsafe { libc::waitpid(self.pid, &raw mut status, flags | libc::__WALL) };
+        (answer == self.pid).then_some(status)
+    }
+
+    /// Waits for the end of a child that nobody traces; its exit code.
+    pub(crate) fn join(&mut self) -> Result<i32, String> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.wait(libc::WNOHANG) {
+                self.reaped = true;
+                return Ok(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 });
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Err("a process did not end".into())
+    }
+
+    /// Whether the kernel says that it sleeps.
+    pub(crate) fn sleeps(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
+            .ok()
+            .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('S')))
+            .unwrap_or(false)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Where a traced child came to a halt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Where it was sent.
+    There,
+    /// Asleep in a system call: it is not stopped, but waits for somebody.
+    Asleep,
+    /// After the operation.
+    Over,
+}
+
+/// A child that stands before, amidst or behind its operation.
+pub(crate) struct Traced {
+    pub(crate) child: Child,
+    /// System calls that have returned.
+    pub(crate) calls: usize,
+    /// Instructions made one by one since.
+    pub(crate) steps: usize,
+    /// It is asleep in a call and not stopped.
+    asleep: bool,
+    over: bool,
+}
+
+impl Traced {
+    /// Forks a child, lets it prepare, and stops it before its operation. `prepare`
+    /// gives the operation; `leave` is for one that is let go.
+    pub(crate) fn start<O: FnOnce(&Page)>(
+        page: &Page,
+        prepare: impl FnOnce(&Page) -> O,
+        leave: impl FnOnce(),
+    ) -> Self {
+        let child = Child::start(|| {
+            let operation = prepare(page);
+            // SAFETY: makes the parent the tracer.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            // SAFETY: stops this process for its tracer.
+            unsafe { libc::raise(libc::SIGSTOP) };
+            operation(page);
+            page.set(Page::RETURNED, 1);
+            // SAFETY: as above.
+            unsafe { libc::raise(libc::SIGSTOP) };
+            leave();
+        });
+        let status = child.wait(0).expect("a child of ours");
+        assert!(libc::WIFSTOPPED(status), "the child prepares its operation: {status:#x}");
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+        // SAFETY: our tracee, stopped.
+        unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, child.pid, 0, options) };
+        let mut traced = Self { child, steps: 0, calls: 0, asleep: false, over: false };
+        // It stands inside the kill system call of `raise`; the first step leaves it.
+        traced.go(libc::PTRACE_SINGLESTEP);
+        let _ = traced.halt();
+        traced
+    }
+
+    fn go(&self, how: libc::c_uint) {
+        // SAFETY: our tracee, stopped; no signal is passed on.
+        unsafe { libc::ptrace(how, self.child.pid, 0, 0) };
+    }
+
+    /// Waits until it stops, sleeps or has ended its operation.
+    fn halt(&mut self) -> Stop {
+        let mut since = None;
+        let mut looks = 0_u32;
+        loop {
+            if let Some(status) = self.child.wait(libc::WNOHANG) {
+                self.asleep = false;
+                assert!(libc::WIFSTOPPED(status), "the child died by itself: {status:#x}");
+                if libc::WSTOPSIG(status) == libc::SIGSTOP {
+                    self.over = true;
+                    return Stop::Over;
+                }
+                return Stop::There;
+            }
+            looks += 1;
+            if looks < 200 {
+                std::hint::spin_loop();
+                continue;
+            }
+            // A sleep is one that lasts.
+            let asleep_since = *since.get_or_insert_with(Instant::now);
+            if !self.child.sleeps() {
+                since = None;
+            } else if asleep_since.elapsed() > NAP {
+                self.asleep = true;
+                return Stop::Asleep;
+            }
+            std::thread::sleep(Duration::from_micros(30));
+        }
+    }
+
+    /// Whether the next instruction is a system call.
+    fn at_call(&self) -> bool {
+        // SAFETY: our tracee, stopped; reads a register.
+        let at = unsafe {
+            libc::ptrace(
+                libc::PTRACE_PEEKUSER,
+                self.child.pid,
+                8 * libc::c_long::from(libc::RIP),
+                0,
+            )
+        };
+        // SAFETY: our tracee, stopped; reads the word there.
+        let code = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.child.pid, at, 0) };
+        code & 0xFFFF == 0x050F
+    }
+
+    fn called(&mut self) {
+        self.calls += 1;
+        self.steps = 0;
+    }
+
+    /// One instruction on.
+    pub(crate) fn step(&mut self) -> Stop {
+        if self.over {
+            return Stop::Over;
+        }
+        if !self.asleep {
+            let call = self.at_call();
+            self.go(libc::PTRACE_SINGLESTEP);
+            self.steps += 1;
+            if call {
+                self.called();
+            }
+        }
+        self.halt()
+    }
+
+    /// On until the next system call has returned.
+    pub(crate) fn call(&mut self) -> Stop {
+        if self.over {
+            return Stop::Over;
+        }
+        if !self.asleep {
+            self.go(libc::PTRACE_SYSCALL);
+            let stop = self.halt();
+            if stop != Stop::There {
+                return stop;
+            }
+            self.called();
+            self.go(libc::PTRACE_SYSCALL);
+        }
+        self.halt()
+    }
+
+    /// Lets it go on without a tracer; it ends by itself after its operation.
+    pub(crate) fn release(&mut self) {
+        for _ in 0..2 {
+            // Past the stop after the operation, too.
+            if !self.over {
+                self.go(libc::PTRACE_CONT);
+                while self.halt() == Stop::Asleep {}
+            }
+        }
+        // SAFETY: our tracee, stopped.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.child.pid, 0, 0) };
+    }
+}

@@ -1,0 +1,211 @@
+//! Moving a victim to a point of its operation, and finding the points that matter.
+//!
+//! The outcome of a kill depends on two things only: the bytes of the segment and the
+//! kernel's view of the process. So one death per change of a byte and per system call
+//! covers every instruction. The points between are sampled, or all taken, to prove
+//! that.
+
+use super::Effort;
+use super::child::{Stop, Traced};
+use super::image::Watched;
+use super::page::Page;
+use super::tally::Place;
+
+/// A victim before its operation, and what it works on.
+pub(crate) struct Run {
+    pub(crate) page: Page,
+    pub(crate) watched: Watched,
+    pub(crate) victim: Traced,
+    /// Changes of the segment seen.
+    pub(crate) changes: usize,
+    /// How many of them, and of how many system calls, at the last look at those.
+    before: (usize, usize),
+    /// What others do whenever it sleeps.
+    pub(crate) wake: Option<Box<dyn FnMut()>>,
+    /// How often they did.
+    pub(crate) woken: u32,
+    /// It slept, and was not woken.
+    pub(crate) asleep: bool,
+}
+
+/// Where a victim is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// Right after the system call of this number; 0 is before the first instruction.
+    Call(usize),
+    /// Right after the change of this number (from 1) since that call.
+    Change(usize, usize),
+    /// This many instructions after that call.
+    Step(usize, usize),
+    /// When it sleeps.
+    Asleep,
+    /// When it has returned.
+    End,
+}
+
+impl Run {
+    pub(crate) fn new(page: Page, watched: Watched, victim: Traced) -> Self {
+        Self {
+            page,
+            watched,
+            victim,
+            changes: 0,
+            before: (0, 0),
+            wake: None,
+            woken: 0,
+            asleep: false,
+        }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        let changes = self.changes - self.before.0;
+        Place { changes, calls: self.victim.calls, steps: self.victim.steps }
+    }
+
+    pub(crate) fn returned(&self) -> bool {
+        self.page.get(Page::RETURNED) != 0
+    }
+
+    /// After a move: `true` if there is nowhere to go on to.
+    fn ended(&mut self, stop: Stop, stay_asleep: bool) -> bool {
+        if stop == Stop::Asleep {
+            if stay_asleep {
+                self.asleep = true;
+                return true;
+            }
+            self.woken += 1;
+            assert!(self.woken < 1000, "the victim sleeps on, whatever others do");
+            if let Some(wake) = &mut self.wake {
+                wake();
+            }
+        }
+        self.changes += usize::from(self.watched.changed());
+        if self.before.1 != self.victim.calls {
+            self.before = (self.changes, self.victim.calls);
+        }
+        stop == Stop::Over || self.returned()
+    }
+
+    /// Moves on by one system call; `true` at the end.
+    fn call(&mut self) -> bool {
+        let stop = self.victim.call();
+        self.ended(stop, false)
+    }
+
+    fn step(&mut self) -> bool {
+        let stop = self.victim.step();
+        self.ended(stop, false)
+    }
+
+    /// Moves to `point`, or to the end of the operation if that comes first.
+    pub(crate) fn go_to(&mut self, point: Point) {
+        self.watched.changed();
+        if matches!(point, Point::Asleep) {
+            loop {
+                let stop = self.victim.call();
+                if self.ended(stop, true) {
+                    return;
+                }
+            }
+        }
+        let (calls, mut changes, mut steps) = match point {
+            Point::Call(calls) => (calls, 0, 0),
+            Point::Change(calls, changes) => (calls, changes, 0),
+            Point::Step(calls, steps) => (calls, 0, steps),
+            Point::Asleep | Point::End => (usize::MAX, 0, 0),
+        };
+        while self.victim.calls < calls {
+            if self.call() {
+                return;
+            }
+        }
+        while changes > 0 || steps > 0 {
+            let before = self.changes;
+            if self.step() {
+                return;
+            }
+            steps = steps.saturating_sub(1);
+            changes = changes.saturating_sub(self.changes - before);
+        }
+    }
+}
+
+/// What a survey found.
+pub(crate) struct Survey {
+    pub(crate) instructions: usize,
+    pub(crate) capped: bool,
+    pub(crate) points: Vec<Point>,
+}
+
+/// Somebody's part in a scene with others.
+pub(crate) trait Staged {
+    fn run(&mut self) -> &mut Run;
+}
+
+/// Runs the operation a few times to its end to find its points.
+pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey {
+    let mut points = Vec::new();
+    // By system calls: which stretches between two of them change the segment?
+    let mut stage = start();
+    let run = stage.run();
+    let mut stretches = Vec::new();
+    loop {
+        points.push(Point::Call(run.victim.calls));
+        let (call, before) = (run.victim.calls, run.changes);
+        let ended = run.call();
+        if run.changes > before {
+            stretches.push(call);
+        }
+        if ended {
+            break;
+        }
+    }
+    if run.woken > 0 && run.wake.is_some() {
+        points.push(Point::Asleep);
+    }
+    drop(stage);
+    points.push(Point::End);
+    // By instructions, where it does.
+    for call in stretches {
+        let mut stage = start();
+        let run = stage.run();
+        run.go_to(Point::Call(call));
+        let before = run.changes;
+        let (mut last, mut made) = (0, 0);
+        while run.victim.calls == call && made < effort.most_steps {
+            let seen = run.changes;
+            made += 1;
+            let ended = run.step();
+            if run.changes > seen {
+                last = made;
+                // Several at once only where others work, too.
+                points.push(Point::Change(call, run.changes - before));
+            }
+            if ended {
+                break;
+            }
+        }
+        // Up to a little after the last change: from there on nothing does.
+        let end = (last + 20).min(made);
+        let stride = (end / effort.samples).max(1);
+        points.extend((1..=end).step_by(stride).map(|k| Point::Step(call, k)));
+    }
+    // The whole length.
+    let mut stage = start();
+    let run = stage.run();
+    let mut instructions = 0;
+    while instructions < effort.most_steps && !run.step() {
+        instructions += 1;
+    }
+    let capped = instructions >= effort.most_steps;
+    let (steps, turns): (Vec<Point>, Vec<Point>) =
+        points.into_iter().partition(|point| matches!(point, Point::Step(..)));
+    let points = [thin(turns, effort.most_turns), thin(steps, effort.most_between)].concat();
+    Survey { instructions, capped, points }
+}
+
+/// At most `most` of `points`, evenly.
+fn thin(points: Vec<Point>, most: usize) -> Vec<Point> {
+    let stride = points.len().div_ceil(most).max(1);
+    points.into_iter().step_by(stride).collect()
+}

@@ -1,0 +1,192 @@
+//! A ring's segment as bytes: what a death left, read without the ring's own code.
+//!
+//! The offsets are those that `docs/segment-layout.md` documents.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+const PARAMS: usize = 48;
+const BODY: usize = 4096;
+const LINE: usize = 128;
+const DEQUEUE_POS: usize = BODY + LINE;
+const MARKS: usize = DEQUEUE_POS + 8;
+const NOT_EMPTY: usize = BODY + 2 * LINE;
+const NOT_FULL: usize = BODY + 3 * LINE;
+const PARTICIPANTS: usize = BODY + 6 * LINE;
+
+pub(crate) const EMPTY: u64 = 0;
+pub(crate) const FULL: u64 = 1;
+pub(crate) const TOMB: u64 = 2;
+pub(crate) const TAKEN: u64 = 3;
+pub(crate) const REDELIVER: u64 = 4;
+
+/// Somebody may be asleep.
+const ASLEEP: u32 = 1;
+
+/// A segment's file, and what was in it when last looked at.
+pub(crate) struct Watched {
+    file: std::fs::File,
+    last: Vec<u8>,
+    now: Vec<u8>,
+}
+
+impl Watched {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        let file = std::fs::File::from(fd);
+        let len = usize::try_from(file.metadata().expect("a file").len()).expect("a length");
+        let mut watched = Self { file, last: vec![0; len], now: vec![0; len] };
+        watched.changed();
+        watched
+    }
+
+    /// Whether a byte differs from the last look.
+    pub(crate) fn changed(&mut self) -> bool {
+        self.file.read_exact_at(&mut self.now, 0).expect("a whole segment");
+        let changed = self.now != self.last;
+        if changed {
+            std::mem::swap(&mut self.now, &mut self.last);
+        }
+        changed
+    }
+
+    /// The bytes now.
+    pub(crate) fn bytes(&mut self) -> Vec<u8> {
+        self.changed();
+        self.last.clone()
+    }
+
+    /// The bytes now, as those of a ring.
+    pub(crate) fn ring(&mut self) -> Image {
+        Image { bytes: self.bytes() }
+    }
+}
+
+/// A copy of a ring's segment.
+pub(crate) struct Image {
+    bytes: Vec<u8>,
+}
+
+/// A participant record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) id: u64,
+    pub(crate) standing: u64,
+    pub(crate) pid: u64,
+}
+
+impl Image {
+    fn word(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.bytes[at..at + 8].try_into().expect("8 bytes"))
+    }
+
+    fn param(&self, index: usize) -> usize {
+        usize::try_from(self.word(PARAMS + 8 * index)).expect("a small number")
+    }
+
+    fn slots(&self) -> usize {
+        self.param(0)
+    }
+
+    fn actors_at(&self) -> usize {
+        PARTICIPANTS + self.param(2) * LINE
+    }
+
+    /// State and first word of the payload of every slot.
+    pub(crate) fn slot(&self, index: usize) -> (u64, u64) {
+        let at = self.actors_at() + self.param(3) * LINE + index * self.param(1);
+        (self.word(at), self.word(at + 16))
+    }
+
+    pub(crate) fn phases(&self) -> Vec<u64> {
+        (0..self.slots()).map(|index| self.slot(index).0 & 15).collect()
+    }
+
+    pub(crate) fn count(&self, phase: u64) -> usize {
+        self.phases().iter().filter(|p| **p == phase).count()
+    }
+
+    /// The messages that are committed and not taken.
+    pub(crate) fn held(&self) -> Vec<u64> {
+        let slots = (0..self.slots()).map(|index| self.slot(index));
+        slots
+            .filter(|(state, _)| [FULL, TAKEN, REDELIVER].contains(&(state & 15)))
+            .map(|s| s.1)
+            .collect()
+    }
+
+    /// The phase of the slot that has message `n`.
+    pub(crate) fn slot_phase_of(&self, n: u64) -> Option<u64> {
+        let slots = (0..self.slots()).map(|index| self.slot(index));
+        slots.filter(|slot| slot.1 == n).map(|slot| slot.0 & 15).next()
+    }
+
+    pub(crate) fn enqueue_pos(&self) -> u64 {
+        self.word(BODY)
+    }
+
+    pub(crate) fn dequeue_pos(&self) -> u64 {
+        self.word(DEQUEUE_POS)
+    }
+
+    pub(crate) fn marks(&self) -> u64 {
+        self.word(MARKS)
+    }
+
+    /// Sequence numbers of the two events.
+    pub(crate) fn events(&self) -> [u32; 2] {
+        [NOT_EMPTY, NOT_FULL]
+            .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1)
+    }
+
+    /// Whether somebody may sleep on either event.
+    pub(crate) fn asleep(&self) -> [bool; 2] {
+        [NOT_EMPTY, NOT_FULL].map(|at| u32::from(self.bytes[at]) & ASLEEP != 0)
+    }
+
+    /// Participant records that are not free.
+    pub(crate) fn participants(&self) -> Vec<Record> {
+        let record = |index: usize| {
+            let at = PARTICIPANTS + index * LINE;
+            let id = index as u64 + 1;
+            Record { id, standing: self.word(at + 8), pid: self.word(at + 24) }
+        };
+        (0..self.param(2)).map(record).filter(|record| record.standing != 0).collect()
+    }
+
+    pub(crate) fn has(&self, pid: libc::pid_t) -> bool {
+        self.participants().iter().any(|record| record.pid == u64::from(pid.unsigned_abs()))
+    }
+
+    /// How many actor records each participant has.
+    pub(crate) fn actors(&self) -> BTreeMap<u64, usize> {
+        let mut of = BTreeMap::new();
+        for index in 0..self.param(3) {
+            let participant = self.word(self.actors_at() + index * LINE + 16);
+            if participant != 0 {
+                *of.entry(participant).or_default() += 1;
+            }
+        }
+        of
+    }
+
+    /// Whether somebody announces a put (`kind` 1) or a get (2) at `position`.
+    pub(crate) fn announced(&self, kind: u64, position: u64) -> bool {
+        let word = |index| self.word(self.actors_at() + index * LINE);
+        (0..self.param(3)).any(|index| word(index) == position << 2 | kind)
+    }
+
+    /// A number for the state, without what differs between equal runs: process ids
+    /// and start times.
+    pub(crate) fn hash(&self) -> u64 {
+        let mut bytes = self.bytes[BODY..].to_vec();
+        for index in 0..self.param(2) {
+            let at = PARTICIPANTS - BODY + index * LINE;
+            bytes[at + 24..at + 48].fill(0);
+        }
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        hasher.finish()
+    }
+}

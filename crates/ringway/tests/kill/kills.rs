@@ -1,0 +1,129 @@
+//! The kills on a ring: every operation, in every scene, at every point.
+
+use super::Effort;
+use super::drive::{Point, survey};
+use super::rings::{Bystander, Doom, Op, Scene};
+use super::tally::Tally;
+use super::verdict;
+use std::collections::BTreeMap;
+
+const PLAIN: Scene =
+    Scene { op: Op::TryPut, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
+
+/// The scenes of one operation for a ring of `slots`.
+fn scenes(op: Op, slots: u64) -> Vec<Scene> {
+    let with = |laps, inside, doom, bystander| Scene { op, slots, laps, inside, doom, bystander };
+    let none = Bystander::None;
+    match op {
+        Op::TryPut => vec![
+            with(0, 0, None, Bystander::Getter),
+            with(2, slots - 1, None, none),
+            // Its slot is a tomb's, or the one after.
+            with(1, 0, Some(Doom::Putter), none),
+        ],
+        Op::Put => vec![
+            // It sleeps until room comes.
+            with(1, slots, None, none),
+            with(0, slots, None, Bystander::Putter),
+        ],
+        Op::TryGet => vec![
+            with(0, slots, None, Bystander::Putter),
+            with(2, 1, None, none),
+            // Another getter has died with the message.
+            with(1, 1, Some(Doom::Getter), none),
+        ],
+        Op::Get => vec![
+            // It sleeps until a message comes.
+            with(1, 0, None, none),
+            with(0, 0, None, Bystander::Getter),
+        ],
+        Op::Open => vec![
+            with(0, slots, None, Bystander::Putter),
+            with(0, 1, Some(Doom::Getter), none),
+            with(0, 0, Some(Doom::Putter), none),
+        ],
+        Op::Drop => vec![with(0, slots, None, Bystander::Putter), with(1, 0, None, none)],
+        Op::Shutdown => vec![with(1, 1, None, none), with(0, 0, None, Bystander::Getter)],
+        Op::ShutdownNow => {
+            vec![with(1, slots, None, Bystander::Putter), with(0, 1, Some(Doom::Getter), none)]
+        }
+        Op::Repair => vec![
+            with(0, 0, Some(Doom::Putter), none),
+            with(1, 0, Some(Doom::Putter), Bystander::Getter),
+            with(0, slots, Some(Doom::Getter), none),
+        ],
+    }
+}
+
+/// Where others die before a repair: the changes of a whole put and a whole get.
+fn dooms() -> Vec<(u64, Doom)> {
+    let puts = survey_of(Op::TryPut, 0).into_iter().map(|point| (0, Doom::Put(point)));
+    let gets = survey_of(Op::TryGet, 1).into_iter().map(|point| (1, Doom::Get(point)));
+    puts.chain(gets).collect()
+}
+
+fn survey_of(op: Op, inside: u64) -> Vec<Point> {
+    let scene = Scene { op, inside, ..PLAIN };
+    let found = survey(Effort::QUICK, &|| scene.set());
+    found.points.into_iter().filter(|point| matches!(point, Point::Change(..))).collect()
+}
+
+/// Kills at every point of every scene of `op`, and prints the line.
+pub(crate) fn operation(
+    name: &str,
+    op: Op,
+    effort: Effort,
+    paths: &mut BTreeMap<&'static str, usize>,
+) -> bool {
+    let mut tally = Tally::new(name);
+    let mut all = Vec::new();
+    for slots in 1..=3 {
+        // A quick run takes each scene once, with rings of different sizes.
+        let chosen = |i: &usize| effort.full || (i + op as usize) as u64 % 3 + 1 == slots;
+        let scenes = scenes(op, slots).into_iter().enumerate();
+        all.extend(scenes.filter(|(i, _)| chosen(i)).map(|(_, scene)| scene));
+    }
+    if op == Op::Repair {
+        for (i, (inside, doom)) in dooms().into_iter().enumerate() {
+            if !effort.full && i % 3 != 1 {
+                continue;
+            }
+            let slots = 1 + i as u64 % 3;
+            if effort.full {
+                all.extend((1..=3).map(|slots| Scene {
+                    slots,
+                    inside,
+                    doom: Some(doom),
+                    op,
+                    ..PLAIN
+                }));
+            } else {
+                all.push(Scene { slots, inside, doom: Some(doom), op, ..PLAIN });
+            }
+        }
+    }
+    for scene in all {
+        kill_all(scene, effort, &mut tally);
+    }
+    let good = tally.finish("kills");
+    for (path, n) in &tally.paths {
+        *paths.entry(path).or_default() += n;
+    }
+    good
+}
+
+fn kill_all(scene: Scene, effort: Effort, tally: &mut Tally) {
+    let found = survey(effort, &|| scene.set());
+    tally.length(found.instructions, found.capped);
+    let name = format!("{scene:?}");
+    for (i, point) in found.points.iter().enumerate() {
+        let mut stage = scene.set();
+        stage.run.go_to(*point);
+        let place = stage.run.place();
+        // Left to the survivors that are there: they look twice a second.
+        let alone = scene.bystander != Bystander::None && (effort.full || i % 16 == 5);
+        let result = verdict::after_death(&mut stage, alone);
+        tally.note(place, &name, result);
+    }
+    tally.end_scene(&name, true);
+}

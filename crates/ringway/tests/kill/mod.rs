@@ -1,0 +1,53 @@
+//! The modules of the single-stepper. See `kill_every_instruction.rs`.
+
+pub(crate) mod child;
+pub(crate) mod drive;
+pub(crate) mod image;
+pub(crate) mod kills;
+pub(crate) mod page;
+pub(crate) mod pipes;
+pub(crate) mod rings;
+pub(crate) mod stops;
+pub(crate) mod tally;
+pub(crate) mod verdict;
+
+/// How much is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) full: bool,
+    /// Points sampled between the changes of one stretch.
+    pub(crate) samples: usize,
+    /// Instructions that one look at a stretch makes at most.
+    pub(crate) most_steps: usize,
+    /// Points of a scene at which the outcome can change, at most.
+    pub(crate) most_turns: usize,
+    /// Points of a scene between them, at most.
+    pub(crate) most_between: usize,
+}
+
+impl Effort {
+    /// Changes and system calls, and a few points between. Unoptimised code has many
+    /// times the instructions, and fewer of its points are tried.
+    pub(crate) const QUICK: Self = Self {
+        full: false,
+        samples: 3,
+        most_steps: 3_000,
+        most_turns: if cfg!(debug_assertions) { 16 } else { 40 },
+        most_between: if cfg!(debug_assertions) { 2 } else { 6 },
+    };
+    /// Every change, every system call and, of operations of up to 1,500 instructions,
+    /// every instruction.
+    pub(crate) const FULL: Self = Self {
+        full: true,
+        samples: 1_500,
+        most_steps: 100_000,
+        most_turns: 10_000,
+        most_between: 1_500,
+    };
+
+    /// For operations of many scenes and many instructions: every change and system
+    /// call, and a sample between them.
+    pub(crate) fn sampled(self) -> Self {
+        Self { most_between: self.most_between.min(150), ..self }
+    }
+}

@@ -1,0 +1,342 @@
+//! What can happen on a ring, and the scene for it: who is there, what is inside.
+
+use super::child::{Child, PATIENCE, Traced};
+use super::drive::{Point, Run, Staged};
+use super::image::Watched;
+use super::page::Page;
+use ringway_core::mpmc::{GetError, Options, PutError, SharedRing};
+use ringway_core::segment::{Place, Segment};
+use ringway_core::wait::{Deadline, Spinner, WaitPolicy};
+use std::cell::RefCell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The victim's message.
+pub(crate) const ITS: u64 = 999;
+/// That of a bystander who waits for room.
+pub(crate) const BYSTANDERS: u64 = 777;
+/// What wakes a victim that waits for a message: this one, and those after it.
+pub(crate) const WAKING: u64 = 888;
+/// What wakes a bystander for whom nothing came.
+pub(crate) const SENTINEL: u64 = 555;
+/// The first message that was there before.
+pub(crate) const FIRST: u64 = 100;
+
+const SIGNATURE: u64 = 7;
+/// So that a message has several words to be half written.
+const PAYLOAD: u32 = 40;
+pub(crate) const PARTICIPANTS: u32 = 6;
+
+/// What the victim does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    TryPut,
+    TryGet,
+    /// Waiting, if the ring is full.
+    Put,
+    /// Waiting, if the ring is empty.
+    Get,
+    Open,
+    Drop,
+    Shutdown,
+    ShutdownNow,
+    /// Repairs whoever died before.
+    Repair,
+}
+
+/// Who died before, amidst what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// A putter that has claimed and not committed.
+    Putter,
+    /// A getter that has claimed and not committed.
+    Getter,
+    /// One that got so far with a put.
+    Put(Point),
+    /// One that got so far with a get.
+    Get(Point),
+}
+
+/// Who else is attached, from before the death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bystander {
+    None,
+    /// Asleep in a get.
+    Getter,
+    /// Asleep in a put.
+    Putter,
+}
+
+/// How things stand when the victim begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scene {
+    pub(crate) op: Op,
+    pub(crate) slots: u64,
+    /// Rounds that the victim has made already.
+    pub(crate) laps: u64,
+    /// Messages inside.
+    pub(crate) inside: u64,
+    pub(crate) doom: Option<Doom>,
+    pub(crate) bystander: Bystander,
+}
+
+/// A scene with everybody in place.
+pub(crate) struct Stage {
+    pub(crate) run: Run,
+    pub(crate) ring_fd: Rc<OwnedFd>,
+    pub(crate) scene: Scene,
+    pub(crate) bystander: Option<(Child, Page)>,
+    /// What was in the ring before the operation, in order.
+    pub(crate) inside: Vec<u64>,
+    /// Taken out by this process while the victim slept.
+    pub(crate) taken_meanwhile: Rc<RefCell<Vec<u64>>>,
+    /// Put by this process while the victim slept.
+    pub(crate) put_meanwhile: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Staged for Stage {
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+}
+
+pub(crate) fn open(fd: &OwnedFd) -> SharedRing {
+    let own = ringway_core::process::reopen(fd.as_fd()).expect("a description");
+    SharedRing::open(Segment::from_fd(own).expect("a segment"), SIGNATURE).expect("attached")
+}
+
+/// A message: its number, and words that follow from it.
+fn message(n: u64) -> [u8; PAYLOAD as usize] {
+    let mut bytes = [0; PAYLOAD as usize];
+    for (i, word) in bytes.chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(
+            &(n.wrapping_mul(if i == 0 { 1 } else { 0x9E37_79B9 << i })).to_le_bytes(),
+        );
+    }
+    bytes
+}
+
+/// The number of a message; another one if it is torn.
+fn number(bytes: &[u8; PAYLOAD as usize]) -> u64 {
+    let n = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
+    if message(n) == *bytes { n } else { u64::MAX }
+}
+
+fn block() -> Spinner {
+    Spinner::new(WaitPolicy::Block)
+}
+
+pub(crate) fn put(ring: &SharedRing, n: u64, deadline: Deadline) -> Result<(), PutError> {
+    ring.put(&message(n), &mut block(), deadline)
+}
+
+pub(crate) fn try_put(ring: &SharedRing, n: u64) -> Result<(), PutError> {
+    ring.try_put(&message(n))
+}
+
+pub(crate) fn get(ring: &SharedRing, deadline: Deadline) -> Result<u64, GetError> {
+    let mut bytes = [0; PAYLOAD as usize];
+    ring.get(&mut bytes, &mut block(), deadline).map(|_| number(&bytes))
+}
+
+pub(crate) fn try_get(ring: &SharedRing) -> Result<u64, GetError> {
+    let mut bytes = [0; PAYLOAD as usize];
+    ring.try_get(&mut bytes).map(|_| number(&bytes))
+}
+
+/// The longest that anything may take.
+pub(crate) fn soon() -> Deadline {
+    Deadline::after(PATIENCE)
+}
+
+/// Waits until `what` is true.
+pub(crate) fn until(what: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !what() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    true
+}
+
+/// What a victim prepares, and its operation. Built in the child.
+fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
+    let ring = (scene.op != Op::Open).then(|| open(fd));
+    if let Some(ring) = &ring {
+        for n in 0..scene.laps * scene.slots {
+            put(ring, n, soon()).expect("room");
+            assert_eq!(get(ring, soon()).ok(), Some(n));
+        }
+    }
+    let file = ringway_core::process::reopen(fd.as_fd()).expect("a description");
+    move |page: &Page| {
+        let said = match (scene.op, ring) {
+            (Op::Open, _) => {
+                let segment = Segment::from_fd(file).expect("a segment");
+                let ring = SharedRing::open(segment, SIGNATURE).expect("attached");
+                page.set(Page::RETURNED, 1);
+                // Stays attached until it dies.
+                std::mem::forget(ring);
+                return;
+            }
+            (_, None) => return,
+            (Op::TryPut, Some(ring)) => (try_put(&ring, ITS).map(|()| ITS).ok(), Some(ring)),
+            (Op::Put, Some(ring)) => {
+                (put(&ring, ITS, Deadline::NEVER).map(|()| ITS).ok(), Some(ring))
+            }
+            (Op::TryGet, Some(ring)) => (try_get(&ring).ok(), Some(ring)),
+            (Op::Get, Some(ring)) => (get(&ring, Deadline::NEVER).ok(), Some(ring)),
+            (Op::Drop, Some(ring)) => {
+                drop(ring);
+                (None, None)
+            }
+            (Op::Shutdown, Some(ring)) => (ring.shutdown(false).map(|()| 1).ok(), Some(ring)),
+            (Op::ShutdownNow, Some(ring)) => (ring.shutdown(true).map(|()| 1).ok(), Some(ring)),
+            (Op::Repair, Some(ring)) => (ring.repair().map(|()| 1).ok(), Some(ring)),
+        };
+        page.set(Page::VALUE, said.0.unwrap_or(0));
+        page.set(Page::RETURNED, 1);
+        if scene.op == Op::Drop {
+            return;
+        }
+        // Where a victim that may go on leaves in order.
+        LEAVING.set(said.1);
+    }
+}
+
+thread_local! {
+    static LEAVING: RefCell<Option<SharedRing>> = const { RefCell::new(None) };
+}
+
+/// Gives up what the operation left open. For victims that are let go.
+pub(crate) fn leave() {
+    LEAVING.set(None);
+}
+
+/// Kills a process amidst a put or get, and leaves it unrepaired.
+pub(crate) fn doom(fd: &OwnedFd, doom: Doom) {
+    let (op, point) = match doom {
+        Doom::Putter => (Op::TryPut, None),
+        Doom::Getter => (Op::TryGet, None),
+        Doom::Put(point) => (Op::TryPut, Some(point)),
+        Doom::Get(point) => (Op::TryGet, Some(point)),
+    };
+    let scene = Scene { op, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
+    let page = Page::new();
+    let victim = Traced::start(&page, |_| prepare(scene, fd), leave);
+    let mut run = Run::new(page, Watched::new(share(fd)), victim);
+    if let Some(point) = point {
+        run.go_to(point);
+    } else {
+        let positions = |run: &mut Run| {
+            let image = run.watched.ring();
+            (image.enqueue_pos(), image.dequeue_pos())
+        };
+        let before = positions(&mut run);
+        while positions(&mut run) == before {
+            run.victim.step();
+            assert!(!run.returned(), "the doomed claims");
+        }
+    }
+    run.victim.child.kill();
+}
+
+fn share(fd: &OwnedFd) -> OwnedFd {
+    ringway_core::process::reopen(fd.as_fd()).expect("a description")
+}
+
+impl Scene {
+    /// Puts everybody in place, the victim before its operation.
+    pub(crate) fn set(self) -> Stage {
+        let options =
+            Options { participants: PARTICIPANTS, actors: 16, ..Options::new(self.slots, PAYLOAD) };
+        let ring = SharedRing::create(Place::Anonymous("kill"), &options, SIGNATURE);
+        let ring = ring.expect("a ring");
+        let fd = Rc::new(ring.share().expect("a description"));
+        let page = Page::new();
+        let victim = Traced::start(&page, |_| prepare(self, &fd), leave);
+        for n in 0..self.inside {
+            put(&ring, FIRST + n, soon()).expect("room");
+        }
+        if let Some(dead) = self.doom {
+            doom(&fd, dead);
+            if self.op != Op::Repair && self.op != Op::Open {
+                ring.repair().expect("repaired");
+            }
+        }
+        // This process leaves: whoever looks after the death comes anew.
+        drop(ring);
+        let watched = Watched::new(share(&fd));
+        let mut run = Run::new(page, watched, victim);
+        let (taken_meanwhile, put_meanwhile) = (Rc::default(), Rc::default());
+        run.wake = self.wake(&fd, &taken_meanwhile, &put_meanwhile);
+        // One that died before may have left a message more, or one less.
+        let mut inside = run.watched.ring().held();
+        inside.sort_unstable();
+        let bystander = self.start_bystander(&fd, &mut run.watched);
+        Stage { run, ring_fd: fd, scene: self, bystander, inside, taken_meanwhile, put_meanwhile }
+    }
+
+    /// What ends the sleep of a victim that waits.
+    fn wake(
+        self,
+        fd: &Rc<OwnedFd>,
+        taken: &Rc<RefCell<Vec<u64>>>,
+        given: &Rc<RefCell<Vec<u64>>>,
+    ) -> Option<Box<dyn FnMut()>> {
+        let fd = Rc::clone(fd);
+        match self.op {
+            Op::Put if self.inside == self.slots => {
+                let taken = Rc::clone(taken);
+                Some(Box::new(move || {
+                    // None if it is on its way already.
+                    taken.borrow_mut().extend(try_get(&open(&fd)));
+                }))
+            }
+            Op::Get if self.inside == 0 => {
+                let given = Rc::clone(given);
+                Some(Box::new(move || {
+                    let n = WAKING + given.borrow().len() as u64;
+                    if try_put(&open(&fd), n).is_ok() {
+                        given.borrow_mut().push(n);
+                    }
+                }))
+            }
+            _ => None,
+        }
+    }
+
+    fn start_bystander(self, fd: &OwnedFd, watched: &mut Watched) -> Option<(Child, Page)> {
+        if self.bystander == Bystander::None {
+            return None;
+        }
+        let page = Page::new();
+        let child = Child::start(|| {
+            let ring = open(fd);
+            page.set(Page::READY, 1);
+            match self.bystander {
+                Bystander::Putter => {
+                    let done = put(&ring, BYSTANDERS, soon()).is_ok();
+                    page.set(Page::VALUE, u64::from(done));
+                }
+                Bystander::Getter | Bystander::None => {
+                    if let Ok(n) = get(&ring, soon()) {
+                        page.log(n);
+                    }
+                }
+            }
+            page.set(Page::RETURNED, 1);
+        });
+        assert!(until(|| page.get(Page::READY) == 1), "the bystander attaches");
+        let event = usize::from(self.bystander == Bystander::Putter);
+        let end = Instant::now() + PATIENCE;
+        while !(watched.ring().asleep()[event] && child.sleeps()) {
+            assert!(Instant::now() < end, "the bystander goes to sleep");
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Some((child, page))
+    }
+}

@@ -1,0 +1,105 @@
+//! SIGKILL at any machine instruction.
+//!
+//! A process is single-stepped through an operation and killed after `k` instructions,
+//! for real. Then the survivors, one that was asleep in an operation of its own and one
+//! that comes anew, must find every message once and in order, room for exactly as many
+//! as ever, and no record, slot, mark or sleeper's bit left behind; and must come to an
+//! end. The same with processes that are stopped after `k` instructions and go on, or are
+//! killed, after others have worked on.
+//!
+//! ```text
+//! cargo test --release -p ringway --test kill_every_instruction -- --full --nocapture
+//! ```
+//!
+//! kills at every instruction; of attaching, repair and stops, which are long, at every
+//! change and system call and a sample of the rest. It takes an hour or two. Without `--full` (or `RINGWAY_KILL=full`) only where the
+//! outcome can change, after changes of the segment and system calls, and at a few
+//! places between. `RINGWAY_KILL_FAIL_FAST=1` ends at the first fault. A word that is no flag chooses the operations whose names
+//! begin with it.
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kill;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn main() {
+    println!("single steps are implemented for x86-64 only: nothing was tested");
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn main() -> std::process::ExitCode {
+    use kill::Effort;
+    use kill::pipes::Op as PipeOp;
+    use kill::rings::Op;
+    use std::collections::BTreeMap;
+    use std::process::ExitCode;
+
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    if has("--list") {
+        println!("kill_every_instruction: test");
+        return ExitCode::SUCCESS;
+    }
+    let full = has("--full") || std::env::var("RINGWAY_KILL").is_ok_and(|v| v == "full");
+    let effort = if full { Effort::FULL } else { Effort::QUICK };
+    let words: Vec<&String> =
+        args.iter().filter(|a| !a.starts_with('-') && *a != "kill_every_instruction").collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.starts_with(*word));
+    let mut paths = BTreeMap::new();
+    let mut good = true;
+    for (name, op) in [
+        ("put", Op::TryPut),
+        ("get", Op::TryGet),
+        ("put into a full ring", Op::Put),
+        ("get from an empty ring", Op::Get),
+        ("attach", Op::Open),
+        ("detach", Op::Drop),
+        ("shutdown", Op::Shutdown),
+        ("immediate shutdown", Op::ShutdownNow),
+        ("repair", Op::Repair),
+    ] {
+        if wanted(name) {
+            let start = std::time::Instant::now();
+            let long = matches!(op, Op::Open | Op::Repair);
+            let effort = if long { effort.sampled() } else { effort };
+            good &= kill::kills::operation(name, op, effort, &mut paths);
+            eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
+        }
+    }
+    if wanted("repair beside a rival") {
+        good &= kill::stops::rivals(&mut paths);
+    }
+    for (name, op) in [
+        ("stopped in put", Op::TryPut),
+        ("stopped in get", Op::TryGet),
+        ("stopped in attach", Op::Open),
+        ("stopped in repair", Op::Repair),
+    ] {
+        if wanted(name) {
+            good &= kill::stops::operation(name, op, effort.sampled());
+        }
+    }
+    for (name, op) in [
+        ("pipe send", PipeOp::Send),
+        ("pipe send of a streamed message", PipeOp::SendLong),
+        ("pipe send into a full ring", PipeOp::SendFull),
+        ("pipe close of the sender", PipeOp::CloseSender),
+        ("pipe recv", PipeOp::Recv),
+        ("pipe recv of a streamed message", PipeOp::RecvLong),
+        ("pipe recv from an empty ring", PipeOp::RecvEmpty),
+        ("pipe close of the receiver", PipeOp::CloseReceiver),
+    ] {
+        if wanted(name) {
+            let start = std::time::Instant::now();
+            good &= kill::pipes::operation(name, op, effort);
+            eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
+        }
+    }
+    println!("paths of repair taken: {paths:?}");
+    for path in ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"] {
+        if words.is_empty() && !paths.contains_key(path) {
+            println!("no kill led to {path}: the test has lost its object");
+            good = false;
+        }
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
