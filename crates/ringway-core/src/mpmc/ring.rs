@@ -288,17 +288,26 @@ impl Ring {
 
     /// Whether [`try_put`](Self::try_put) would find no room now.
     pub fn is_full(&self) -> bool {
-        let Some((tail, head)) = self.snapshot() else { return false };
-        if tail & SHUTDOWN != 0 {
-            return false;
+        const LOOKS: usize = 64;
+        for _ in 0..LOOKS {
+            let Some((tail, head)) = self.snapshot() else { break };
+            if tail & SHUTDOWN != 0 {
+                break;
+            }
+            let Some(state) = self.state(tail) else { break };
+            if state == State::of(Phase::Empty, self.positions.lap(tail)) {
+                break;
+            }
+            if self.enqueue_pos.load(SeqCst) != tail {
+                // A put took this slot between the two looks: it tells nothing.
+                continue;
+            }
+            // A put retires a tomb at the head of a full ring and takes its place.
+            let tomb = State::of(Phase::Tomb, self.positions.lap(head));
+            return !(self.positions.index(head) == self.positions.index(tail) && state == tomb);
         }
-        let Some(state) = self.state(tail) else { return false };
-        if state == State::of(Phase::Empty, self.positions.lap(tail)) {
-            return false;
-        }
-        // A put retires a tomb at the head of a full ring and takes its place.
-        let tomb = State::of(Phase::Tomb, self.positions.lap(head));
-        !(self.positions.index(head) == self.positions.index(tail) && state == tomb)
+        // Also while others put all the time: there was room for each.
+        false
     }
 
     /// Whether a get might find something: cheap enough to spin on. No ordering.
