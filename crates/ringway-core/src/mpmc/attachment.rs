@@ -209,9 +209,11 @@ impl Attachment {
 
     /// An operation met a claim that was not committed. Once the same has been pending
     /// for a millisecond, asks after whoever may have made it, at most once per
-    /// millisecond.
+    /// millisecond. Twice a second asks after everybody: not each slot that holds
+    /// others up can tell whose it is.
     #[cold]
     pub(super) fn note_pending(&self, what: Announcement) {
+        self.tick();
         let now = self.now();
         // Relaxed: a mix of two threads' notes delays a question or asks it early.
         if self.pending.load(Relaxed) != what.0 {
