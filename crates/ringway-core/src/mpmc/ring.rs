@@ -6,7 +6,7 @@
 
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
-use super::word::{Announcement, Meta, Phase, SHUTDOWN, State, marks};
+use super::word::{Announcement, IMMEDIATE, Meta, Phase, SHUTDOWN, State, marks};
 use crate::memory::{Memory, OutOfBounds, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
@@ -236,7 +236,7 @@ impl Ring {
     /// How many messages are in the ring: committed or redeliverable, and not taken.
     ///
     /// Exact for operations that are completed; one that runs meanwhile counts or does
-    /// not. May be wrong as soon as it returns.
+    /// not. 0 after an immediate shutdown. May be wrong as soon as it returns.
     pub fn len(&self) -> u64 {
         const LOOKS: usize = 8;
         let mut len = 0;
@@ -246,6 +246,11 @@ impl Ring {
             let (tail, head) = self
                 .snapshot()
                 .unwrap_or_else(|| (self.enqueue_pos.load(SeqCst), self.dequeue_pos.load(SeqCst)));
+            if tail & IMMEDIATE != 0 {
+                // What is there is thrown away, also what a put that was amidst commits
+                // later: nobody may ever come by to do it.
+                return 0;
+            }
             let tail = tail & POSITION_MASK;
             // Out of range only while both move, or in corrupted memory.
             len = self.positions.distance(tail, head).unwrap_or(0);
