@@ -112,9 +112,16 @@ impl Attachment {
         let participant = take_record(&ring, &locks, label)?;
         // Dropping `locks` on the way out gives the record up like a death, and it is
         // repaired like one.
-        let spare = ring
-            .actors()
-            .claim(participant, hint(participant))
+        let claim = || ring.actors().claim(participant, hint(participant));
+        let spare = claim()
+            .or_else(|| {
+                // The dead may still have theirs.
+                let joiner = Joiner(&locks);
+                for id in (1..=geometry.participants).filter(|id| *id != participant) {
+                    ring.recover(id, &joiner);
+                }
+                claim()
+            })
             .ok_or_else(|| Error::TooManyActors { object: label.into(), limit: geometry.actors })?;
         let generation = generation();
         Ok(Self {

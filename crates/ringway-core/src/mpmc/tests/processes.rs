@@ -273,6 +273,20 @@ fn records_of_the_dead_and_of_leavers_are_used_again() {
 }
 
 #[test]
+fn a_join_takes_the_actors_of_the_dead() {
+    // One actor for each of two processes; many records for participants, so that the
+    // newcomer does not happen to take the dead one's.
+    let options = Options { participants: 64, actors: 2, ..Options::new(1, 8) };
+    let ring = SharedRing::create(Place::Anonymous("test"), &options, 7).unwrap();
+    let fd = ring.share().unwrap();
+    for _ in 0..3 {
+        let mut peer = Peer::start("waits", &[&fd]);
+        peer.wait_for("ready");
+        peer.kill();
+    }
+}
+
+#[test]
 fn a_forked_child_is_a_participant_of_its_own() {
     let (ring, fd) = create(4);
     let mut peer = Peer::start("forks", &[&fd]);
