@@ -187,12 +187,12 @@ mod tests {
         let file = unsafe { File::from_raw_fd(fd) };
         let (stop, mut children) = (AtomicBool::new(false), Vec::new());
         let kept = std::thread::scope(|scope| {
-            let locker = scope.spawn(|| {
+            let locker = |byte| {
                 while !stop.load(Relaxed) {
                     let lock = LockFile::open(file.as_fd()).unwrap();
                     let start = Instant::now();
                     // A child just forked lets go of its copy as its first act.
-                    while !lock.try_lock(1).unwrap() {
+                    while !lock.try_lock(byte).unwrap() {
                         if start.elapsed() > Duration::from_secs(2) {
                             return true;
                         }
@@ -200,7 +200,8 @@ mod tests {
                     }
                 }
                 false
-            });
+            };
+            let lockers = [1, 2, 3, 4].map(|byte| scope.spawn(move || locker(byte)));
             for _ in 0..1000 {
                 // SAFETY: the child waits to be killed.
                 match unsafe { libc::fork() } {
@@ -210,7 +211,7 @@ mod tests {
                     },
                     child => children.push(child),
                 }
-                if locker.is_finished() {
+                if lockers.iter().any(|locker| locker.is_finished()) {
                     break;
                 }
             }
@@ -221,7 +222,7 @@ mod tests {
                 // SAFETY: as above; no status is asked for.
                 unsafe { libc::waitpid(*child, std::ptr::null_mut(), 0) };
             }
-            locker.join().unwrap()
+            lockers.map(|locker| locker.join().unwrap()).contains(&true)
         });
         assert!(!kept, "a lock outlived its description");
     }
