@@ -115,9 +115,16 @@ impl Attachment {
         let participant = take_record(&ring, &locks, label)?;
         // Dropping `locks` on the way out gives the record up like a death, and it is
         // repaired like one.
-        let spare = ring
-            .actors()
-            .claim(participant, hint(participant))
+        let claim = || ring.actors().claim(participant, hint(participant));
+        let spare = claim()
+            .or_else(|| {
+                // The dead may still have theirs.
+                let joiner = Joiner(&locks);
+                for id in (1..=geometry.participants).filter(|id| *id != participant) {
+                    ring.recover(id, &joiner);
+                }
+                claim()
+            })
             .ok_or_else(|| Error::TooManyActors { object: label.into(), limit: geometry.actors })?;
         let generation = generation();
         Ok(Self {
@@ -212,9 +219,11 @@ impl Attachment {
 
     /// An operation met a claim that was not committed. Once the same has been pending
     /// for a millisecond, asks after whoever may have made it, at most once per
-    /// millisecond.
+    /// millisecond. Twice a second asks after everybody: not each slot that holds
+    /// others up can tell whose it is.
     #[cold]
     pub(super) fn note_pending(&self, what: Announcement) {
+        self.tick();
         let now = self.now();
         // Relaxed: a mix of two threads' notes delays a question or asks it early.
         if self.pending.load(Relaxed) != what.0 {

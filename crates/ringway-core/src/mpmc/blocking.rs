@@ -339,6 +339,9 @@ pub(super) fn wait<T, E>(
     mut once: impl FnMut() -> Try<T, E>,
 ) -> Result<Result<T, E>, Ended> {
     let mut nap = FIRST_NAP;
+    // Whether we got a wake-up since we last found nothing. If the wait ends before we
+    // took what it was for, it must not be lost with us.
+    let mut woken_for = false;
     loop {
         if !deadline.passed() {
             // Also after a sleep: where one message is, more are coming.
@@ -348,9 +351,12 @@ pub(super) fn wait<T, E>(
             Try::Done(result) => return Ok(result),
             Try::Busy => std::thread::yield_now(),
             Try::Pending(what) => attachment.note_pending(what),
-            Try::Blocked => {}
+            Try::Blocked => woken_for = false,
         }
         if deadline.passed() {
+            if woken_for {
+                event.notify();
+            }
             return Err(Ended::TimedOut);
         }
         if spinner.policy() == WaitPolicy::Spin {
@@ -376,11 +382,17 @@ pub(super) fn wait<T, E>(
                 sleep_long(attachment, |until| event.sleep(ticket, deadline.min(until)))
             }
         };
+        woken_for |= event.moved_since(ticket);
         if woken == Woken::Interrupted {
-            // A wake-up that came at the same time must not be lost with us.
             return match once() {
                 Try::Done(result) => Ok(result),
-                _ => Err(Ended::Interrupted),
+                Try::Blocked => Err(Ended::Interrupted),
+                Try::Pending(_) | Try::Busy => {
+                    if woken_for {
+                        event.notify();
+                    }
+                    Err(Ended::Interrupted)
+                }
             };
         }
     }

@@ -206,6 +206,9 @@ impl Ring {
         if won {
             self.release(head);
             self.not_full.notify();
+        } else {
+            // The winner may die before it is done: repair must not wait for us.
+            self.announce(actor, Announcement::IDLE);
         }
         won
     }

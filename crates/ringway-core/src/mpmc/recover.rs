@@ -168,7 +168,7 @@ impl Ring {
     }
 
     /// Settles every slot that bears the name of the dead, and marks what is to be
-    /// redelivered, whoever left it.
+    /// redelivered and what is a tomb, whoever left it.
     fn sweep(&self, dead: u32) {
         let mut redeliver = false;
         for index in 0..self.capacity() {
@@ -177,6 +177,11 @@ impl Ring {
             let repaired = match state.phase() {
                 Some(Phase::Redeliver) => {
                     redeliver = true;
+                    continue;
+                }
+                Some(Phase::Tomb) => {
+                    // Again: who looked between the mark and the tomb took it down.
+                    self.set_mark(marks::TOMBS);
                     continue;
                 }
                 Some(Phase::Taken) if state.owner() == dead => {

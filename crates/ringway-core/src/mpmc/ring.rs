@@ -6,7 +6,7 @@
 
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
-use super::word::{Announcement, Meta, Phase, SHUTDOWN, State, marks};
+use super::word::{Announcement, IMMEDIATE, Meta, Phase, SHUTDOWN, State, marks};
 use crate::memory::{Memory, OutOfBounds, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
@@ -249,7 +249,7 @@ impl Ring {
     /// How many messages are in the ring: committed or redeliverable, and not taken.
     ///
     /// Exact for operations that are completed; one that runs meanwhile counts or does
-    /// not. May be wrong as soon as it returns.
+    /// not. 0 after an immediate shutdown. May be wrong as soon as it returns.
     pub fn len(&self) -> u64 {
         const LOOKS: usize = 8;
         let mut len = 0;
@@ -259,6 +259,11 @@ impl Ring {
             let (tail, head) = self
                 .snapshot()
                 .unwrap_or_else(|| (self.enqueue_pos.load(SeqCst), self.dequeue_pos.load(SeqCst)));
+            if tail & IMMEDIATE != 0 {
+                // What is there is thrown away, also what a put that was amidst commits
+                // later: nobody may ever come by to do it.
+                return 0;
+            }
             let tail = tail & POSITION_MASK;
             // Out of range only while both move, or in corrupted memory.
             len = self.positions.distance(tail, head).unwrap_or(0);
@@ -301,17 +306,26 @@ impl Ring {
 
     /// Whether [`try_put`](Self::try_put) would find no room now.
     pub fn is_full(&self) -> bool {
-        let Some((tail, head)) = self.snapshot() else { return false };
-        if tail & SHUTDOWN != 0 {
-            return false;
+        const LOOKS: usize = 64;
+        for _ in 0..LOOKS {
+            let Some((tail, head)) = self.snapshot() else { break };
+            if tail & SHUTDOWN != 0 {
+                break;
+            }
+            let Some(state) = self.state(tail) else { break };
+            if state == State::of(Phase::Empty, self.positions.lap(tail)) {
+                break;
+            }
+            if self.enqueue_pos.load(SeqCst) != tail {
+                // A put took this slot between the two looks: it tells nothing.
+                continue;
+            }
+            // A put retires a tomb at the head of a full ring and takes its place.
+            let tomb = State::of(Phase::Tomb, self.positions.lap(head));
+            return !(self.positions.index(head) == self.positions.index(tail) && state == tomb);
         }
-        let Some(state) = self.state(tail) else { return false };
-        if state == State::of(Phase::Empty, self.positions.lap(tail)) {
-            return false;
-        }
-        // A put retires a tomb at the head of a full ring and takes its place.
-        let tomb = State::of(Phase::Tomb, self.positions.lap(head));
-        !(self.positions.index(head) == self.positions.index(tail) && state == tomb)
+        // Also while others put all the time: there was room for each.
+        false
     }
 
     /// Whether a get might find something: cheap enough to spin on. No ordering.

@@ -33,6 +33,8 @@ pub fn wait_any(sources: &mut [&mut dyn Waitable], until: Deadline) -> Vec<usize
         return Vec::new();
     }
     let mut sleeps = 0_u32;
+    // The events of the sources, once it came to a sleep, and whether it got a wake-up.
+    let mut slept: Vec<(Event, bool)> = Vec::new();
     loop {
         let mut ready = Vec::new();
         let mut asleep = Vec::with_capacity(sources.len());
@@ -43,6 +45,9 @@ pub fn wait_any(sources: &mut [&mut dyn Waitable], until: Deadline) -> Vec<usize
             }
         }
         if !ready.is_empty() || until.passed() {
+            // A wake-up reaches one sleeper. This one takes nothing, and the caller may
+            // leave it at that.
+            slept.iter().filter(|(_, woken)| *woken).for_each(|(event, _)| event.notify());
             return ready;
         }
         // The first sleep is short. Before a long one, the barrier and another look.
@@ -64,6 +69,12 @@ pub fn wait_any(sources: &mut [&mut dyn Waitable], until: Deadline) -> Vec<usize
         if long {
             // Each source sees to it that it does not do so too often.
             sources.iter_mut().for_each(|source| source.tend());
+        }
+        // No source was ready: `asleep` has each of them, in their order.
+        slept.resize_with(asleep.len(), || (asleep[0].0.clone(), false));
+        for ((event, woken), (source, ticket)) in slept.iter_mut().zip(asleep) {
+            *woken |= source.moved_since(ticket);
+            *event = source;
         }
         sleeps = sleeps.saturating_add(1);
     }

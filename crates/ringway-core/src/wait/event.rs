@@ -105,6 +105,14 @@ impl Event {
         }
     }
 
+    /// Whether there was a wake-up since `ticket` was drawn. It may have come to whoever
+    /// drew it: one that leaves without having taken anything [notifies](Self::notify)
+    /// another in its place.
+    pub fn moved_since(&self, ticket: Ticket) -> bool {
+        // SeqCst: in the one order of all changes of the word.
+        self.word.load(SeqCst) & !ASLEEP != ticket.0 & !ASLEEP
+    }
+
     /// Wakes every sleeper, if any may be asleep. Call it after publishing with a
     /// SeqCst RMW something that every sleeper looks at, such as a departure.
     pub fn notify_all(&self) {

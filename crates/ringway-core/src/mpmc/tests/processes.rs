@@ -237,6 +237,34 @@ fn a_killed_getters_message_goes_to_another() {
 }
 
 #[test]
+fn a_killed_getters_message_is_found_after_a_shutdown_too() {
+    for block in [true, false] {
+        let (ring, fd) = create(3);
+        put(&ring, 7);
+        let mut peer = Peer::start("claims a get", &[&fd]);
+        peer.wait_for("ready");
+        ring.shutdown(false).unwrap();
+        // Its getter is alive: the message may still be finished, or come back.
+        assert!(matches!(ring.try_get(&mut [0; 8]), Err(GetError::Empty)));
+        peer.kill();
+        let soon = Instant::now() + Duration::from_secs(10);
+        let found = if block {
+            get_by(&ring, Deadline::at(soon))
+        } else {
+            loop {
+                let mut bytes = [0; 8];
+                match ring.try_get(&mut bytes) {
+                    Err(GetError::Empty) if Instant::now() < soon => std::thread::yield_now(),
+                    other => break other.map(|_| u64::from_le_bytes(bytes)),
+                }
+            }
+        };
+        assert_eq!(found.unwrap(), 7);
+        assert!(matches!(get_by(&ring, in_time()), Err(GetError::ShutDown)));
+    }
+}
+
+#[test]
 fn records_of_the_dead_and_of_leavers_are_used_again() {
     let (ring, fd) = create(1);
     for _ in 0..3 {
@@ -255,6 +283,20 @@ fn records_of_the_dead_and_of_leavers_are_used_again() {
         assert_eq!(ring.participants().len(), 1);
         put(&ring, 1);
         assert_eq!(get(&ring), 1);
+    }
+}
+
+#[test]
+fn a_join_takes_the_actors_of_the_dead() {
+    // One actor for each of two processes; many records for participants, so that the
+    // newcomer does not happen to take the dead one's.
+    let options = Options { participants: 64, actors: 2, ..Options::new(1, 8) };
+    let ring = SharedRing::create(Place::Anonymous("test"), &options, 7).unwrap();
+    let fd = ring.share().unwrap();
+    for _ in 0..3 {
+        let mut peer = Peer::start("waits", &[&fd]);
+        peer.wait_for("ready");
+        peer.kill();
     }
 }
 

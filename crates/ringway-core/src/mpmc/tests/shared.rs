@@ -1,9 +1,10 @@
 //! Handles in one process: attaching, leaving, limits, waiting.
 
 use crate::error::Error;
-use crate::mpmc::{GetError, Options, PutError, SharedRing};
+use crate::mpmc::{Announcement, GetError, Options, PutError, SharedRing};
 use crate::segment::{Place, Segment};
-use crate::wait::{Deadline, Spinner, WaitPolicy};
+use crate::sync::Ordering::SeqCst;
+use crate::wait::{Deadline, Event, Spinner, Ticket, WaitPolicy, Waitable, Woken, wait_any};
 use std::time::Duration;
 
 fn create(slots: u64) -> SharedRing {
@@ -152,4 +153,60 @@ fn threads_that_end_give_their_actors_back() {
     let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
     // The spare one is left.
     assert_eq!(attachment.ring.actors().of(attachment.participant()).count(), 1);
+}
+
+/// Lets `first` fall asleep on the ring, then another on the same event; runs `wake`.
+/// Says how the other's sleep ended.
+fn behind_another_sleeper(
+    ring: &SharedRing,
+    first: impl FnOnce() + Send,
+    wake: impl FnOnce(),
+) -> Woken {
+    let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    let event = attachment.ring.not_empty();
+    std::thread::scope(|scope| {
+        scope.spawn(first);
+        std::thread::sleep(Duration::from_millis(100));
+        let sleeper = scope.spawn(|| {
+            let end = Deadline::after(Duration::from_secs(10));
+            event.sleep(event.announce(), end)
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        wake();
+        sleeper.join().unwrap()
+    })
+}
+
+#[test]
+fn a_getter_that_gives_up_before_a_pending_message_wakes_another() {
+    let ring = create(3);
+    let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    let give_up = || {
+        let end = Deadline::after(Duration::from_millis(400));
+        let got = ring.get(&mut [0; 8], &mut Spinner::new(WaitPolicy::Block), end);
+        assert!(matches!(got, Err(GetError::Empty)));
+    };
+    let woken = behind_another_sleeper(&ring, give_up, || {
+        // The first message stays in the making; the one behind it is there.
+        let tail = attachment.ring.enqueue_pos.load(SeqCst);
+        let actor = &mut *attachment.spare();
+        attachment.ring.announce(actor, Announcement::put(tail));
+        attachment.ring.claim_put(tail).unwrap();
+        ring.try_put(b"second").unwrap();
+    });
+    assert_eq!(woken, Woken::Notified, "the wake-up for the second message is passed on");
+}
+
+#[test]
+fn a_wait_for_several_passes_its_wake_up_on() {
+    struct Source<'a>(&'a SharedRing);
+    impl Waitable for Source<'_> {
+        fn announce(&mut self) -> Option<(Event, Ticket)> {
+            self.0.announce_getter()
+        }
+    }
+    let ring = create(3);
+    let look = || assert_eq!(wait_any(&mut [&mut Source(&ring)], in_time()), [0]);
+    let woken = behind_another_sleeper(&ring, look, || ring.try_put(b"x").unwrap());
+    assert_eq!(woken, Woken::Notified);
 }

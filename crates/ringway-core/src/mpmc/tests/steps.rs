@@ -370,3 +370,44 @@ fn no_call_returns_with_a_live_announcement() {
         quiet(&scene);
     }
 }
+
+#[test]
+fn a_put_that_commits_after_an_immediate_shutdown_counts_as_thrown_away() {
+    let mut scene = Scene::new(3, 0, 1);
+    scene.put(3);
+    scene.ring.shutdown(&mut scene.survivor, true);
+    let position = scene.ring.positions.at(0, 1);
+    scene.ring.publish(position);
+    // Nobody need come by for it: those who wait for an empty queue do not get.
+    assert_eq!(scene.ring.len(), 0);
+    assert!(scene.ring.is_empty());
+    assert_eq!(scene.ring.get_number(&mut scene.survivor), Err(TryGet::ShutDown));
+    assert_eq!(scene.ring.state(position).unwrap().phase(), Some(Phase::Empty));
+}
+
+#[test]
+fn who_loses_a_tomb_to_another_announces_it_no_more() {
+    let mut scene = Scene::new(2, 0, 0);
+    let head = scene.head();
+    scene.put(2);
+    scene.fates.kill(VICTIM);
+    assert_eq!(scene.ring.recover(VICTIM, &scene.fates), Recovery::Done);
+    let mut other = scene.ring.actors().claim(3, 0).unwrap();
+    assert!(scene.ring.retire(&mut other, head));
+    assert!(!scene.ring.retire(&mut scene.survivor, head));
+    let left = scene.ring.actors().announcement(scene.survivor.index());
+    assert_eq!(left, Announcement::IDLE, "repair would wait for this actor");
+}
+
+#[test]
+fn a_look_between_the_mark_and_the_tomb_does_not_hide_the_tomb() {
+    let mut scene = Scene::new(2, 0, 0);
+    scene.put(2);
+    scene.fates.kill(VICTIM);
+    // A repairer got as far as the tomb and was killed; a look at the length between its
+    // mark and its tomb had found none and taken the mark down.
+    let tomb = State::of(Phase::Tomb, 0);
+    scene.ring.state_word(0).unwrap().store(tomb.0, SeqCst);
+    assert_eq!(scene.ring.recover(VICTIM, &scene.fates), Recovery::Done);
+    assert_eq!(scene.ring.len(), 0, "a tomb is no message");
+}

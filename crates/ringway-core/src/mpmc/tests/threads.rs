@@ -59,3 +59,23 @@ fn every_message_is_taken_once_and_in_its_putters_order() {
         assert_eq!((ring.len(), ring.actors().totals()), (0, (putters * EACH, putters * EACH)));
     }
 }
+
+#[test]
+fn a_ring_with_room_never_looks_full() {
+    const LOOKS: usize = 300_000;
+    let ring = ring(4);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            while !done.load(Relaxed) {
+                // Never more than one message.
+                ring.put_number(&mut actor, 0).unwrap();
+                ring.get_number(&mut actor).unwrap();
+            }
+        });
+        let wrong = (0..LOOKS).filter(|_| ring.is_full()).count();
+        done.store(true, Relaxed);
+        assert_eq!(wrong, 0, "of {LOOKS} looks");
+    });
+}
