@@ -93,7 +93,7 @@ fn number(bytes: &[u8]) -> u64 {
 fn received(result: &Result<Vec<u8>, RecvError>) -> u64 {
     match result {
         Ok(bytes) => number(bytes),
-        Err(RecvError::Truncated { .. }) => TRUNCATED,
+        Err(RecvError::Truncated) => TRUNCATED,
         Err(RecvError::Eof) => END,
         Err(_) => OTHER,
     }
