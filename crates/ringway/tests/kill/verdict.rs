@@ -34,8 +34,10 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
         check(repaired, Kind::Hung, || "no survivor noticed the death".into())?;
     }
     let ring = rings::open(&stage.ring_fd);
+    // Another survivor's guardian may be at it still.
+    let freed = rings::until(|| !stage.run.watched.ring().has(pid));
     let after = stage.run.watched.ring();
-    check(!after.has(pid), Kind::Leaked, || "the victim's record is not free".into())?;
+    check(freed, Kind::Leaked, || "the victim's record is not free".into())?;
     if before.has(pid) {
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up: after any
         // death both events move on.
