@@ -222,10 +222,11 @@ impl Scene {
             }
         }
         // It has done what it can, and waits.
-        let before = if self.op.sends() && !self.op.waits() { BEFORE as usize } else { 0 };
+        let before = if self.op.sends() && !self.op.waits() { BEFORE } else { 0 };
         let waits = || {
             let ended = peer_page.get(Page::RETURNED) == 1;
-            let ready = peer_page.get(Page::READY) == 1 && peer_page.logged().len() == before;
+            let ready =
+                peer_page.get(Page::READY) == 1 && peer_page.logged().len() as u64 == before;
             ended || ready && child.sleeps()
         };
         assert!(until(|| waits() && until_again(&waits)), "the peer is there");

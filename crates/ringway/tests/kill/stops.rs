@@ -83,7 +83,7 @@ pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
         };
         let doom = (op == Op::Repair).then_some(Doom::Getter);
         for (laps, inside) in insides.into_iter().enumerate() {
-            if !effort.full && !(laps + slots as usize + op as usize).is_multiple_of(3) {
+            if !effort.full && !(laps as u64 + slots + op as u64).is_multiple_of(3) {
                 continue;
             }
             let bystander = Bystander::None;
