@@ -16,7 +16,6 @@
 //! outcome can change, after changes of the segment and system calls, and at a few
 //! places between. `RINGWAY_KILL_FAIL_FAST=1` ends at the first fault. A word that is no flag chooses the operations whose names
 //! begin with it.
-#![allow(clippy::cast_possible_truncation, reason = "counts of a test fit 64 and 32 bits")]
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill;

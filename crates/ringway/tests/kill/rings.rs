@@ -151,7 +151,7 @@ pub(crate) fn soon() -> Deadline {
 }
 
 /// Waits until `what` is true.
-pub(crate) fn until(what: impl Fn() -> bool) -> bool {
+pub(crate) fn until(mut what: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while !what() {
         if Instant::now() > end {
