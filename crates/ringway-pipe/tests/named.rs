@@ -299,17 +299,22 @@ fn a_copy_made_by_fork_holds_nothing() {
     let name = scene.name("pipe");
     let mut receiver = receiver(&name).unwrap();
     let mut sender: Sender<u32> = new().open_sender(&name).unwrap();
-    let gate = Gate::new();
+    let (tried, gate) = (Gate::new(), Gate::new());
     let child = fork(|| {
         assert!(matches!(sender.send(&9), Err(SendError::EndInUse { .. })));
+        tried.open();
         gate.pass();
+        // Nor does it come back as an end that its peer has seen the last of.
+        assert!(matches!(sender.send(&9), Err(SendError::Closed)));
     });
+    tried.pass();
     sender.send(&1).unwrap();
     assert_eq!(receiver.recv().unwrap(), 1);
     drop(sender);
     assert!(matches!(receiver.recv_timeout(SOON), Err(RecvError::Eof)));
     gate.open();
     child.join();
+    assert!(matches!(receiver.recv(), Err(RecvError::Eof)), "the end is for ever");
 }
 
 #[test]
