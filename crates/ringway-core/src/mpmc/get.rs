@@ -89,6 +89,7 @@ impl Ring {
         // Relaxed: a first guess. The slot's state and the CAS decide.
         let mut head = self.dequeue_pos.load(Relaxed);
         let mut attempts = ATTEMPTS;
+        let mut tombs = self.capacity();
         while attempts > 0 {
             attempts -= 1;
             let Some(state) = self.state(head) else {
@@ -114,8 +115,10 @@ impl Ring {
                     }
                 }
             } else if state == State::of(Phase::Tomb, lap) {
-                if self.retire(actor, head) {
-                    // Progress, bounded by the number of tombs.
+                if self.retire(actor, head) && tombs > 0 {
+                    // Progress, bounded by the number of tombs: also where a hostile peer
+                    // writes new ones all the time.
+                    tombs -= 1;
                     attempts += 1;
                 }
                 head = self.dequeue_pos.load(Relaxed);
