@@ -236,7 +236,17 @@ impl End {
     }
 
     fn take_held(self: &Arc<Self>, held: &mut Held) -> Result<(), OpenError> {
+        let inherited = held.born != generation();
         let lock = held.segment.locked()?;
+        if inherited && self.shape.reach == Reach::Named {
+            // Only the lock holds a named end: the peer counts it as closed when the process
+            // that opened it lets go. It cannot come back.
+            return match lock.locked_by_another(self.side as u64) {
+                Ok(true) => Err(OpenError::EndInUse { pid: self.owner() }),
+                Ok(false) => Err(OpenError::Closed),
+                Err(e) => Err(Error::os("lock", &self.label, e).into()),
+            };
+        }
         let taken =
             lock.try_lock(self.side as u64).map_err(|e| Error::os("lock", &self.label, e))?;
         if !taken {
@@ -259,6 +269,14 @@ impl End {
         }
         held.born = generation();
         held.taken = generation();
+        // A former user may have been killed after it sent or took something and before it
+        // woke the peer, or while it took down the sleeper bit.
+        if let Some(ring) = &self.outgoing {
+            ring.readable.broadcast();
+        }
+        if let Some(ring) = &self.incoming {
+            ring.writable.broadcast();
+        }
         Ok(())
     }
 
@@ -302,12 +320,14 @@ impl End {
 
     /// Closes this process's hold. Idempotent; wakes whoever waits, here and there.
     pub(crate) fn close(&self) {
-        // AcqRel: the first to close goes on alone.
-        if self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
-            return;
-        }
         {
+            // Under the lock that fork waits for: a child's copy is open or closed, and
+            // not one that counts as closed and still holds the token.
             let mut held = self.held();
+            // AcqRel: the first to close goes on alone.
+            if self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
+                return;
+            }
             let token = held.token.take();
             if let Some(watch) = held.watch.take() {
                 watch.end(token.as_ref().map(AsFd::as_fd));
@@ -433,5 +453,28 @@ impl Watched for End {
             }
         }
         gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Builder;
+    use ringway_codec::Raw;
+    use ringway_core::spsc::Producer;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_successor_wakes_whom_a_killed_sender_did_not() {
+        let (mut receiver, sender) = Builder::new().simplex::<Vec<u8>, Raw>().unwrap();
+        let limit = Duration::from_secs(20);
+        let start = Instant::now();
+        let waiting = std::thread::spawn(move || receiver.recv_timeout(limit).unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+        // What a sender leaves that is killed between its commit and its wake-up.
+        let end = sender.half.end();
+        assert!(Producer::new(end.outgoing.clone().unwrap()).unwrap().push_whole(&[1]));
+        end.take().unwrap();
+        assert_eq!(waiting.join().unwrap(), [1]);
+        assert!(start.elapsed() < limit / 2, "found it only when its time was over");
     }
 }

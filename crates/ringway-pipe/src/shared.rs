@@ -6,23 +6,58 @@
 
 use crate::end::Hold;
 use crate::error::{RecvError, SendError};
+use crate::recv::RecvHalf;
+use crate::send::SendHalf;
 use crate::until::Until;
 use crate::{Connection, Receiver, Sender};
 use core::fmt;
 use ringway_codec::{Codec, Postcard};
-use ringway_core::wait::Deadline;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use ringway_core::process::{generation, global};
+use ringway_core::wait::{Deadline, WaitPolicy};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Something that one thread at a time may have, with a wait that ends.
 struct Turn<T> {
     here: Mutex<Option<Box<T>>>,
     back: Condvar,
+    /// The fork generation it was made in. In a forked child a thread that is not there
+    /// may have the lock, or the value.
+    born: u64,
+    /// The one that replaces it there.
+    next: OnceLock<Arc<Self>>,
 }
 
 impl<T> Turn<T> {
     fn new(value: T) -> Self {
-        Self { here: Mutex::new(Some(Box::new(value))), back: Condvar::new() }
+        Self {
+            here: Mutex::new(Some(Box::new(value))),
+            back: Condvar::new(),
+            born: generation(),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// This process's: in a forked child a fresh one, with what `make` makes.
+    fn mine(&self, make: impl Fn() -> T) -> &Self {
+        let mut turn = self;
+        while turn.born != generation() {
+            turn = match turn.next.get() {
+                Some(next) => next,
+                None => {
+                    let new = Arc::new(Self::new(make()));
+                    // Under the lock that fork waits for: a child never inherits a cell
+                    // that a thread was about to fill.
+                    let fork_waits = global::lock();
+                    let second = turn.next.set(new).err();
+                    drop(fork_waits);
+                    // Another thread was quicker.
+                    drop(second);
+                    continue;
+                }
+            };
+        }
+        turn
     }
 
     /// Runs `body` with the value, or returns `None` if it was not free in time.
@@ -69,12 +104,14 @@ impl<T> Drop for Lent<'_, T> {
 pub struct SharedSender<T, C = Postcard> {
     turn: Arc<Turn<Sender<T, C>>>,
     end: Hold,
+    policy: WaitPolicy,
 }
 
 /// The receiving end of a pipe for several threads; as [`SharedSender`].
 pub struct SharedReceiver<T, C = Postcard> {
     turn: Arc<Turn<Receiver<T, C>>>,
     end: Hold,
+    policy: WaitPolicy,
 }
 
 /// One end of a two-way pipe for several threads; as [`SharedSender`].
@@ -87,7 +124,8 @@ impl<T, C> Sender<T, C> {
     /// Makes the end usable by several threads at once.
     pub fn into_shared(self) -> SharedSender<T, C> {
         let end = Hold::clone(self.half.end());
-        SharedSender { turn: Arc::new(Turn::new(self)), end }
+        let policy = self.policy();
+        SharedSender { turn: Arc::new(Turn::new(self)), end, policy }
     }
 }
 
@@ -95,7 +133,8 @@ impl<T, C> Receiver<T, C> {
     /// Makes the end usable by several threads at once.
     pub fn into_shared(self) -> SharedReceiver<T, C> {
         let end = Hold::clone(&self.half.end);
-        SharedReceiver { turn: Arc::new(Turn::new(self)), end }
+        let policy = self.policy();
+        SharedReceiver { turn: Arc::new(Turn::new(self)), end, policy }
     }
 }
 
@@ -117,7 +156,8 @@ impl<T, C> SharedSender<T, C> {
             Until::Now => SendError::Full,
             Until::Deadline(_) => SendError::Timeout,
         };
-        self.turn.with(until, body).unwrap_or(Err(late))
+        let make = || Sender::new(SendHalf::new(Hold::clone(&self.end), self.policy));
+        self.turn.mine(make).with(until, body).unwrap_or(Err(late))
     }
 
     /// See [`Sender::send_bytes`].
@@ -176,7 +216,8 @@ impl<T, C> SharedReceiver<T, C> {
             Until::Now => RecvError::Empty,
             Until::Deadline(_) => RecvError::Timeout,
         };
-        self.turn.with(until, body).unwrap_or(Err(late))
+        let make = || Receiver::new(RecvHalf::new(Hold::clone(&self.end), self.policy));
+        self.turn.mine(make).with(until, body).unwrap_or(Err(late))
     }
 
     /// See [`Receiver::recv_bytes`].
@@ -267,13 +308,13 @@ impl<S, R, C: Codec<S> + Codec<R>> SharedConnection<S, R, C> {
 // Derived, these would ask the same of T and C.
 impl<T, C> Clone for SharedSender<T, C> {
     fn clone(&self) -> Self {
-        Self { turn: Arc::clone(&self.turn), end: Hold::clone(&self.end) }
+        Self { turn: Arc::clone(&self.turn), end: Hold::clone(&self.end), policy: self.policy }
     }
 }
 
 impl<T, C> Clone for SharedReceiver<T, C> {
     fn clone(&self) -> Self {
-        Self { turn: Arc::clone(&self.turn), end: Hold::clone(&self.end) }
+        Self { turn: Arc::clone(&self.turn), end: Hold::clone(&self.end), policy: self.policy }
     }
 }
 

@@ -138,6 +138,35 @@ fn two_processes_on_one_end() {
 }
 
 #[test]
+fn a_fork_while_a_thread_is_amidst_leaves_the_child_a_shared_end_of_its_own() {
+    let _scene = Scene::begin();
+    let (receiver, mut sender) = simplex::<u64>().unwrap();
+    let receiver = receiver.into_shared();
+    std::thread::scope(|scope| {
+        let blocked = scope.spawn(|| receiver.recv().unwrap());
+        std::thread::sleep(SHORT);
+        let (tried, free) = (Gate::new(), Gate::new());
+        let child = fork(|| {
+            // Not "empty": the thread that waits in it is not here.
+            let refused = receiver.recv_timeout(SHORT);
+            assert!(matches!(refused, Err(RecvError::EndInUse { .. })), "{refused:?}");
+            tried.open();
+            free.pass();
+            assert_eq!(receiver.recv().unwrap(), 2);
+            assert_eq!(receiver.clone().recv().unwrap(), 3);
+        });
+        tried.pass();
+        sender.send(&1).unwrap();
+        assert_eq!(blocked.join().unwrap(), 1);
+        receiver.close();
+        free.open();
+        sender.send(&2).unwrap();
+        sender.send(&3).unwrap();
+        child.join();
+    });
+}
+
+#[test]
 fn a_refused_use_leaves_the_other_end_alone() {
     let _scene = Scene::begin();
     let (mut receiver, mut sender) = simplex::<u64>().unwrap();

@@ -316,6 +316,7 @@ fn a_copy_made_by_fork_holds_nothing() {
     assert!(matches!(receiver.recv_timeout(SOON), Err(RecvError::Eof)));
     ended.open();
     child.join();
+    assert!(matches!(receiver.recv(), Err(RecvError::Eof)), "the end is for ever");
 }
 
 #[test]

@@ -132,6 +132,7 @@ impl Ring {
     ) -> Result<usize, TryGet> {
         let mut head = self.dequeue_pos.load(Relaxed);
         let mut attempts = ATTEMPTS;
+        let mut tombs = self.capacity();
         while attempts > 0 {
             attempts -= 1;
             match self.get_at::<ANNOUNCE>(actor, buffer, head) {
@@ -148,8 +149,10 @@ impl Ring {
                 return Err(TryGet::Corrupted("dequeue_pos is no position"));
             };
             if state == State::of(Phase::Tomb, self.positions.lap(head)) {
-                if self.retire(actor, head) {
-                    // Progress, bounded by the number of tombs.
+                if self.retire(actor, head) && tombs > 0 {
+                    // Progress, bounded by the number of tombs: also where a hostile peer
+                    // writes new ones all the time.
+                    tombs -= 1;
                     attempts += 1;
                 }
                 head = self.dequeue_pos.load(Relaxed);

@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn no_child_keeps_a_lock_that_its_parent_gave_up() {
-        use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        use crate::sync::{AtomicBool, Ordering::Relaxed};
         use std::time::{Duration, Instant};
         // SAFETY: the name ends in a zero byte.
         let fd = unsafe { libc::memfd_create(c"locks".as_ptr(), libc::MFD_CLOEXEC) };

@@ -1,7 +1,7 @@
 //! How long to look before sleeping.
 
 use super::Deadline;
-use std::sync::OnceLock;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What a blocked call does before it sleeps.
@@ -112,7 +112,17 @@ impl Spinner {
 /// spinning yields in between, and adaptive waits rely on what they learn: where
 /// looking never pays, it soon takes a microsecond. Asked once: the answer takes
 /// several syscalls.
+///
+/// No `OnceLock`: a fork while another thread asks would leave the child waiting for that
+/// thread's answer for ever. Two threads may ask at once.
 fn alone() -> bool {
-    static ALONE: OnceLock<bool> = OnceLock::new();
-    *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+    // 0 until asked, then 1 for no and 2 for yes. Relaxed: the word stands for itself.
+    static ALONE: AtomicU32 = AtomicU32::new(0);
+    let known = ALONE.load(Relaxed);
+    if known != 0 {
+        return known == 2;
+    }
+    let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+    ALONE.store(1 + u32::from(alone), Relaxed);
+    alone
 }
