@@ -4,7 +4,7 @@ mod common;
 
 use common::child::{Child, exit_normally};
 use common::tasks::until_asleep;
-use common::{Gate, LONG, SHORT, SOON, Scene, fork, timed};
+use common::{Gate, LONG, SHORT, SOON, Scene, eventually, fork, timed};
 use ringway_queue::{Builder, JoinError, JoinableQueue, Pod, TaskDoneError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,9 @@ fn tasks_are_counted() {
         assert!(matches!(late, Err(JoinError::Timeout)) && took >= SHORT && took < SOON);
         for left in (0..3).rev() {
             queue.get_timeout(LONG).unwrap();
-            assert_eq!(queue.unfinished(), left + 1);
+            // The feeder's next one may count twice for a moment, and never not at all.
+            assert!(queue.unfinished() > left);
+            eventually("it counts once", || queue.unfinished() == left + 1);
             queue.task_done().unwrap();
             assert_eq!(queue.unfinished(), left);
         }
