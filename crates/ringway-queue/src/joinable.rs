@@ -53,7 +53,8 @@ impl<T, C> JoinableQueue<T, C> {
     }
 
     /// Tasks put and not done. Never too low; one too high for each process that is just
-    /// about to take one. May be wrong as soon as it returns.
+    /// about to take one, or whose feeder just moves one to the ring. May be wrong as soon
+    /// as it returns.
     pub fn unfinished(&self) -> u64 {
         self.inner.ring.unfinished()
     }

@@ -30,9 +30,12 @@ fn tasks_are_counted() {
         assert!(matches!(late, Err(JoinError::Timeout)) && took >= SHORT && took < SOON);
         for left in (0..3).rev() {
             queue.get_timeout(LONG).unwrap();
-            assert_eq!(queue.unfinished(), left + 1);
+            // The feeder's next one may count twice for a moment, and never not at all.
+            assert!(queue.unfinished() > left);
+            eventually("it counts", || queue.unfinished() == left + 1);
             queue.task_done().unwrap();
-            assert_eq!(queue.unfinished(), left);
+            assert!(queue.unfinished() >= left);
+            eventually("it no longer counts", || queue.unfinished() == left);
         }
         queue.join_timeout(LONG).unwrap();
         let many = queue.task_done().unwrap_err();
@@ -69,7 +72,7 @@ fn join_waits_for_the_last_task_of_all_processes() {
             (0..50).for_each(|n| queue.put_timeout(n, LONG).unwrap());
             queue.join_timeout(LONG).unwrap();
             assert_eq!(done.get(0), round * 50);
-            // The workers are just looking for more.
+            // A worker that is just about to take counts as one, until it finds nothing.
             eventually("nothing is unfinished", || queue.unfinished() == 0);
         }
         queue.shutdown(false).unwrap();

@@ -12,6 +12,7 @@ use super::shared::SharedRing;
 use crate::peer::{Participants, TaskCount};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::fence;
 use crate::wait::{Deadline, Spinner};
 use std::sync::Arc;
 
@@ -84,7 +85,8 @@ impl SharedRing {
     }
 
     /// Tasks that are not done: accepted, in the ring, or taken. Never too low; one
-    /// too high for each process that is just about to take.
+    /// too high for each process that is just about to take, or to move an accepted item
+    /// to the ring.
     pub fn unfinished(&self) -> u64 {
         const LOOKS: usize = 64;
         let table = self.any_attachment().ring.participants();
@@ -125,7 +127,10 @@ impl SharedRing {
                 return Ok(false);
             }
             let ticket = event.announce();
-            // ORDERING event-announce (SeqCst): `give_back` is the waker's RMW.
+            // ORDERING event-announce (SeqCst): `give_back` is the waker's RMW. The fence
+            // keeps the plain acquire loads of the counts behind the announcement, also
+            // where an RMW's store may be late.
+            fence(SeqCst);
             if self.unfinished() == 0 {
                 return Ok(true);
             }
