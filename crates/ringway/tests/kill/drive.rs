@@ -164,7 +164,6 @@ pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey
         points.push(Point::Asleep);
     }
     drop(stage);
-    points.push(Point::End);
     // By instructions, where it does.
     for call in stretches {
         let mut stage = start();
@@ -198,14 +197,17 @@ pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey
         instructions += 1;
     }
     let capped = instructions >= effort.most_steps;
-    let (steps, turns): (Vec<Point>, Vec<Point>) =
+    let (steps, mut turns): (Vec<Point>, Vec<Point>) =
         points.into_iter().partition(|point| matches!(point, Point::Step(..)));
+    turns.push(Point::End);
     let points = [thin(turns, effort.most_turns), thin(steps, effort.most_between)].concat();
     Survey { instructions, capped, points }
 }
 
-/// At most `most` of `points`, evenly.
+/// About `most` of `points`, evenly, and the last.
 fn thin(points: Vec<Point>, most: usize) -> Vec<Point> {
     let stride = points.len().div_ceil(most).max(1);
-    points.into_iter().step_by(stride).collect()
+    let last = points.len().saturating_sub(1);
+    let kept = |(i, point)| (i % stride == 0 || i == last).then_some(point);
+    points.into_iter().enumerate().filter_map(kept).collect()
 }

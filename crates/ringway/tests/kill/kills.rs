@@ -121,7 +121,7 @@ fn kill_all(scene: Scene, effort: Effort, tally: &mut Tally) {
         stage.run.go_to(*point);
         let place = stage.run.place();
         // Left to the survivors that are there: they look twice a second.
-        let alone = scene.bystander != Bystander::None && (effort.full || i % 16 == 5);
+        let alone = scene.bystander != Bystander::None && i % 16 == 5;
         let result = verdict::after_death(&mut stage, alone);
         tally.note(place, &name, result);
     }
