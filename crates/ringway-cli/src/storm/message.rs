@@ -4,6 +4,8 @@
 pub(super) const LONGEST: usize = 96;
 /// Putter and number.
 const HEAD: usize = 16;
+/// Head, and at least one word that depends on both.
+const SHORTEST: usize = HEAD + 8;
 
 /// Scatters the bits of a number, so that neighbours have nothing in common.
 fn scatter(n: u64) -> u64 {
@@ -13,14 +15,15 @@ fn scatter(n: u64) -> u64 {
 
 /// The length of a message: the same for the same message, and all lengths in turn.
 fn len_of(number: u64) -> usize {
-    HEAD + usize::try_from(number * 7 % (LONGEST - HEAD + 1) as u64).unwrap_or(0)
+    let more = number.wrapping_mul(7) % (LONGEST - SHORTEST + 1) as u64;
+    SHORTEST + usize::try_from(more).unwrap_or(0)
 }
 
 /// Writes message `number` of putter `putter` to `buffer`; gives its length.
 pub(super) fn write(putter: u64, number: u64, buffer: &mut [u8; LONGEST]) -> usize {
     buffer[..8].copy_from_slice(&putter.to_le_bytes());
     buffer[8..HEAD].copy_from_slice(&number.to_le_bytes());
-    let mut word = scatter(putter << 48 ^ number);
+    let mut word = scatter(scatter(putter) ^ number);
     for chunk in buffer[HEAD..].chunks_mut(8) {
         chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
         word = scatter(word);
