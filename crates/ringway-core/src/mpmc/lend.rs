@@ -60,6 +60,25 @@ impl Attachment {
         }
     }
 
+    /// As [`with_actor`](Self::with_actor), if this thread's actor is at hand.
+    #[inline]
+    pub(super) fn with_own_actor<R>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&Ring, &mut Actor) -> R,
+    ) -> Option<R> {
+        let done = LENT.try_with(|lent| {
+            let mut lent = lent.try_borrow_mut().ok()?;
+            match lent.first_mut() {
+                Some(Lent { home, actor: Some(actor) }) if self.is(home) => {
+                    Some(operation(&self.ring, actor))
+                }
+                _ => None,
+            }
+        });
+        done.ok().flatten()
+    }
+
+    #[inline]
     fn is(self: &Arc<Self>, home: &Weak<Self>) -> bool {
         std::ptr::eq(Weak::as_ptr(home), Arc::as_ptr(self))
     }

@@ -77,6 +77,13 @@ impl SharedRing {
         if attachment.is_usable() { Ok(attachment) } else { self.attachment_slow() }
     }
 
+    /// This process's attachment, if it is the one the handle was made with.
+    #[inline]
+    pub(super) fn quick(&self) -> Option<&Arc<Attachment>> {
+        let attachment = &self.link.attachment;
+        attachment.is_usable().then_some(attachment)
+    }
+
     /// The attachment the handle was made with, for looks that need none of their own.
     pub(super) fn any_attachment(&self) -> &Attachment {
         &self.link.attachment
