@@ -35,6 +35,9 @@ impl Drop for Lent {
     }
 }
 
+/// Up to here in a thread's list a search costs less than to move what it finds.
+const NEAR: usize = 8;
+
 thread_local! {
     static LENT: RefCell<Vec<Lent>> = const { RefCell::new(Vec::new()) };
 }
@@ -68,12 +71,9 @@ impl Attachment {
     ) -> Option<R> {
         let done = LENT.try_with(|lent| {
             let mut lent = lent.try_borrow_mut().ok()?;
-            match lent.first_mut() {
-                Some(Lent { home, actor: Some(actor) }) if self.is(home) => {
-                    Some(operation(&self.ring, actor))
-                }
-                _ => None,
-            }
+            // A thread that uses several rings in turn finds each near the front.
+            let own = lent.iter_mut().take(NEAR).find(|entry| self.is(&entry.home))?;
+            Some(operation(&self.ring, own.actor.as_mut()?))
         });
         done.ok().flatten()
     }
@@ -85,8 +85,6 @@ impl Attachment {
 
     /// This thread's actor, when it is not the first in its list.
     fn find_actor<'a>(self: &Arc<Self>, lent: &'a mut Vec<Lent>) -> Option<&'a mut Actor> {
-        /// Up to here a search costs less than to move what it finds.
-        const NEAR: usize = 8;
         let found = match lent.iter().position(|entry| self.is(&entry.home)) {
             Some(far) if far >= NEAR => {
                 // What is used often migrates to the front.
