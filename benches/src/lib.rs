@@ -9,17 +9,21 @@
 //! [`watchdog`], loudly.
 //!
 //! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
-//! timed by criterion. [`idle`] shows what a blocked receiver costs. [`ledger`] keeps
+//! timed by criterion. [`latency`] looks at single messages, also beside a
+//! [`neighbour`]. [`idle`] shows what a blocked receiver costs. [`ledger`] keeps
 //! what was measured in this run and prints it against the bars.
 
 pub mod control;
 pub mod idle;
+pub mod latency;
 pub mod ledger;
 pub mod machine;
 pub mod message;
+pub mod neighbour;
 pub mod oneway;
 pub mod partner;
 pub mod payload;
+pub mod plot;
 pub mod queues;
 pub mod round_trip;
 pub mod session;
