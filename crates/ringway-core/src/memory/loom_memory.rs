@@ -185,4 +185,22 @@ impl Region {
         }
         Ok(())
     }
+
+    /// As [`word`](Self::word). A model checks it nevertheless.
+    #[allow(unsafe_code, reason = "the same signature as over real memory")]
+    pub(super) unsafe fn word_unchecked(&self, at: usize) -> &AtomicU64 {
+        self.word(at).expect("inside")
+    }
+
+    /// As [`copy_in`](Self::copy_in).
+    #[allow(unsafe_code, reason = "the same signature as over real memory")]
+    pub(super) unsafe fn copy_in_unchecked(&self, at: usize, src: &[u8]) {
+        self.copy_in(at, src).expect("inside");
+    }
+
+    /// As [`copy_out`](Self::copy_out).
+    #[allow(unsafe_code, reason = "the same signature as over real memory")]
+    pub(super) unsafe fn copy_out_unchecked(&self, at: usize, dst: &mut [u8]) {
+        self.copy_out(at, dst).expect("inside");
+    }
 }

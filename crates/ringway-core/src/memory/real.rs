@@ -239,6 +239,48 @@ impl Region {
         Ok(())
     }
 
+    /// The 64-bit word at byte `at`.
+    ///
+    /// # Safety
+    ///
+    /// `at` is a multiple of 8 and less than the length.
+    #[inline]
+    pub(super) unsafe fn word_unchecked(&self, at: usize) -> &AtomicU64 {
+        debug_assert!(at.is_multiple_of(8) && at < self.len);
+        // SAFETY: `at < len` by the caller's promise.
+        let word = unsafe { self.base.add(at) };
+        // SAFETY: as in `word`.
+        unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+
+    /// As [`copy_in`](Self::copy_in).
+    ///
+    /// # Safety
+    ///
+    /// `at` is a multiple of 8 and at most the length less that of `src`.
+    #[inline]
+    pub(super) unsafe fn copy_in_unchecked(&self, at: usize, src: &[u8]) {
+        debug_assert!(self.span(at, src.len()).is_ok());
+        // SAFETY: `at` is inside by the caller's promise.
+        let to = unsafe { self.base.add(at) };
+        // SAFETY: as in `copy_in`; the promise is what `span` checks.
+        unsafe { copy::into_shared(to, src) }
+    }
+
+    /// As [`copy_out`](Self::copy_out).
+    ///
+    /// # Safety
+    ///
+    /// `at` is a multiple of 8 and at most the length less that of `dst`.
+    #[inline]
+    pub(super) unsafe fn copy_out_unchecked(&self, at: usize, dst: &mut [u8]) {
+        debug_assert!(self.span(at, dst.len()).is_ok());
+        // SAFETY: `at` is inside by the caller's promise.
+        let from = unsafe { self.base.add(at) };
+        // SAFETY: as in `copy_in_unchecked`.
+        unsafe { copy::out_of_shared(from, dst) }
+    }
+
     /// The address of byte `at`, after checking that `len` bytes from there, rounded
     /// up to a multiple of 8, are inside.
     #[inline]
