@@ -10,10 +10,15 @@
 //!
 //! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
 //! timed by criterion. [`latency`] looks at single messages, also beside a
-//! [`neighbour`]. [`idle`] shows what a blocked receiver costs. [`ledger`] keeps
+//! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`]
+//! what many do, [`costs`] what messages cost besides time and [`footprint`] what a pipe or
+//! queue takes while it exists. [`ledger`] keeps
 //! what was measured in this run and prints it against the bars.
 
 pub mod control;
+pub mod costs;
+pub mod dormitory;
+pub mod footprint;
 pub mod idle;
 pub mod latency;
 pub mod ledger;
@@ -30,6 +35,7 @@ pub mod session;
 pub mod shape;
 pub mod subject;
 pub mod subjects;
+pub mod syscalls;
 pub mod threads;
 pub mod watchdog;
 

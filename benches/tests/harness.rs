@@ -3,6 +3,7 @@
 //! It has a `main` of its own because its partners are this program again.
 
 use ringway_benches::control::Parcel;
+use ringway_benches::dormitory::{self, Night};
 use ringway_benches::latency::{self, Cpus, Measured, Mode, Pair};
 use ringway_benches::oneway::OneWay;
 use ringway_benches::partner::{self, Partner};
@@ -11,7 +12,7 @@ use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
-use ringway_benches::{Fallible, idle, machine, watchdog};
+use ringway_benches::{Fallible, costs, idle, machine, syscalls, watchdog};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
         latency::roles::<Wrong<1>>(),
         latency::roles::<Stalling>(),
     ];
-    let roles = [roles.as_flattened(), latencies.as_flattened()].concat();
+    let sleepers = [dormitory::role::<Ringway<Adaptive>>(), dormitory::role::<OsPipe>()];
+    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
     a_sleeping_receiver_is_told_from_a_spinning_one();
     single_messages_are_timed();
     a_stall_counts_for_all_whom_it_held_up();
+    costs_are_seen_from_outside();
+    many_sleepers_sleep_and_wake();
     a_hang_is_ended_loudly();
     a_dead_partner_ends_the_wait();
     a_killed_benchmark_takes_its_partner_along();
@@ -171,6 +175,31 @@ fn a_sleeping_receiver_is_told_from_a_spinning_one() {
     // It never sleeps, so there is nothing to observe.
     if machine::places().is_some() {
         assert!(idle::observe::<TwoLines>(Duration::from_millis(300)).is_err());
+    }
+}
+
+/// A message through an OS pipe is a `write` and a `read`, and nothing is free.
+fn costs_are_seen_from_outside() {
+    let mut session = OneWay::<OsPipe>::start(8).unwrap();
+    session.batch(1).unwrap();
+    let cost = costs::of_batch(&mut session, 20_000).unwrap();
+    session.finish().unwrap();
+    assert!(cost.ran > Duration::ZERO && cost.ran < 4 * cost.took, "{cost:?}");
+    assert!(cost.switches > 0, "{cost:?}");
+    match cost.syscalls {
+        Some(calls) => assert!((40_000..44_000).contains(&calls), "{cost:?}"),
+        None => println!("harness: system calls are not counted: {:?}", syscalls::tracepoint()),
+    }
+}
+
+fn many_sleepers_sleep_and_wake() {
+    let time = Duration::from_millis(200);
+    for (processes, threads) in [(1, 1), (3, 2)] {
+        let Night { blocked, .. } =
+            dormitory::observe::<Ringway<Adaptive>>(processes, threads, time).unwrap();
+        assert_eq!(blocked, 0, "{processes} {threads}");
+        let night = dormitory::observe::<OsPipe>(processes, threads, time).unwrap();
+        assert_eq!((night.blocked, night.other_threads), (0, processes));
     }
 }
 
