@@ -258,6 +258,7 @@ impl Producer {
         self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
         // ORDERING ring-publish (release): the chunk above becomes visible to whoever
         // acquires write_pos in `Consumer::refresh`. This store is the commit.
+        // ORDERING ring-handover (release): a successor starts here.
         self.ring.write_pos.store(self.pos, Release);
     }
 }
