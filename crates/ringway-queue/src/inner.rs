@@ -57,8 +57,26 @@ impl Inner {
 
     // ---- Items ------------------------------------------------------------------
 
+    /// How often a call looks on the short way.
+    #[inline]
+    fn looks(&self, until: Until) -> u32 {
+        match until {
+            Until::Now => 1,
+            Until::Deadline(_) => self.policy.looks(),
+        }
+    }
+
     #[inline]
     pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
+        let quick = self.local.is_none() && message.len() <= self.limit;
+        if quick && self.ring.put_quick(message, self.looks(until)) {
+            return Ok(());
+        }
+        self.put_slow(message, until)
+    }
+
+    #[inline(never)]
+    fn put_slow(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
         if message.len() > self.limit {
             return Err(PutReason::TooLarge { len: message.len(), limit: self.limit });
         }
@@ -82,6 +100,15 @@ impl Inner {
     /// Takes one message and says how long it is.
     #[inline]
     pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+        let quick = !matches!(self.kind, Kind::JoinableQueue);
+        if quick && let Some(got) = self.ring.get_quick(buffer, self.looks(until)) {
+            return got.map_err(|error| get_error(error, self.ring.label()));
+        }
+        self.get_slow(buffer, until)
+    }
+
+    #[inline(never)]
+    fn get_slow(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
         let Self { ring, kind, .. } = self;
         let got = match (until, kind) {
             (Until::Now, Kind::JoinableQueue) => ring.try_get_task(buffer),

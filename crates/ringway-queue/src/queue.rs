@@ -186,7 +186,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
                 return Err(PutReason::Closed);
             }
             // The caller's code is done before anything is claimed.
-            scratch::encoding(|scratch| {
+            scratch::encoding(C::USES_SCRATCH, |scratch| {
                 C::encode(&value, scratch, |bytes| self.inner.put(bytes, until))
             })?
         };
@@ -257,7 +257,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
         };
         // No copy in between: a value of fixed length is taken to where it will be.
         let mut taken = 0;
-        let value = scratch::encoding(|scratch| {
+        let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
                 taken = self.inner.get(to, until)?;
                 Ok::<(), GetError>(())

@@ -66,11 +66,9 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
         word.store(u64::from_ne_bytes(*bytes), Relaxed);
     }
     if !tail.is_empty() {
-        let mut last = [0; 8];
-        last[..tail.len()].copy_from_slice(tail);
         // SAFETY: the last word ends at `src.len()` rounded up to a multiple of 8.
         let word = unsafe { word_at(to, words.len()) };
-        word.store(u64::from_ne_bytes(last), Relaxed);
+        word.store(gather(tail), Relaxed);
     }
 }
 
@@ -109,8 +107,23 @@ pub(super) unsafe fn out_of_shared(from: NonNull<u8>, dst: &mut [u8]) {
     if !tail.is_empty() {
         // SAFETY: the last word ends at `dst.len()` rounded up to a multiple of 8.
         let word = unsafe { word_at(from, count) };
-        let last = word.load(Relaxed).to_ne_bytes();
-        tail.copy_from_slice(&last[..tail.len()]);
+        scatter(word.load(Relaxed), tail);
+    }
+}
+
+/// The word that begins with `bytes`, fewer than 8, and ends with zeros. By shifts: a copy
+/// of so few bytes would be a call.
+#[inline]
+fn gather(bytes: &[u8]) -> u64 {
+    let shifted = bytes.iter().enumerate().map(|(i, byte)| u64::from(*byte) << (8 * i));
+    u64::from_le(shifted.fold(0, |word, byte| word | byte))
+}
+
+/// The first of the bytes of `word`.
+#[inline]
+fn scatter(word: u64, bytes: &mut [u8]) {
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = (word.to_le() >> (8 * i) & 0xFF) as u8;
     }
 }
 

@@ -11,26 +11,35 @@
 //!   a racing peer can give us wrong bytes and nothing worse.
 //! * Every handle owns a share of its backing: it cannot dangle.
 //! * Offsets are checked once, when the handle is made; the arithmetic afterwards
-//!   stays inside the handle's own private bounds.
+//!   stays inside the handle's own private bounds, or comes round in a
+//!   [`Circle`], or was checked for a whole [`Record`].
 //!
 //! The backing is a [`Storage`]: a mapped segment, or [`Heap`] for fuzzing, Miri
 //! and AddressSanitizer. Under loom the words are loom's own (`loom_memory`).
 
+mod circle;
 #[cfg(not(loom))]
 mod copy;
 mod heap;
+mod records;
 
 #[cfg(not(loom))]
 mod real;
+#[cfg(not(loom))]
+use real::Spot;
 #[cfg(not(loom))]
 pub use real::{Memory, Region, Word32, Word64, WordArray};
 
 #[cfg(loom)]
 mod loom_memory;
 #[cfg(loom)]
+use loom_memory::Spot;
+#[cfg(loom)]
 pub use loom_memory::{Memory, Region, Word32, Word64, WordArray};
 
+pub use circle::Circle;
 pub use heap::Heap;
+pub use records::{Record, Records};
 
 use core::ptr::NonNull;
 

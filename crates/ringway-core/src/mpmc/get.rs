@@ -100,14 +100,15 @@ impl Ring {
 
     /// The get itself, if the slot of `head` is full and nobody else claims it first.
     #[inline(always)]
-    fn get_at<const ANNOUNCE: bool>(
+    pub(super) fn get_at<const ANNOUNCE: bool>(
         &self,
         actor: &mut Actor,
         buffer: &mut [u8],
         head: u64,
     ) -> At<Option<usize>> {
-        let full = State::of(Phase::Full, self.positions.lap(head));
-        if self.state(head) != Some(full) {
+        let lap = self.positions.lap(head);
+        let Some(slot) = self.slot(head) else { return At::NotFree };
+        if slot.state() != State::of(Phase::Full, lap) {
             return At::NotFree;
         }
         if ANNOUNCE {
@@ -116,8 +117,8 @@ impl Ring {
         if let Err(seen) = self.claim_get(head) {
             return At::Lost(seen);
         }
-        let len = self.read(head, buffer);
-        self.release(head);
+        let len = slot.read(self.payload_size(), buffer);
+        slot.release(self.positions.lap_after(lap));
         self.not_full.notify();
         self.actors.count_one(actor, Committed::Get);
         At::Done(len)

@@ -35,6 +35,9 @@ impl Drop for Lent {
     }
 }
 
+/// Up to here in a thread's list a search costs less than to move what it finds.
+const NEAR: usize = 8;
+
 thread_local! {
     static LENT: RefCell<Vec<Lent>> = const { RefCell::new(Vec::new()) };
 }
@@ -60,14 +63,28 @@ impl Attachment {
         }
     }
 
+    /// As [`with_actor`](Self::with_actor), if this thread's actor is at hand.
+    #[inline]
+    pub(super) fn with_own_actor<R>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&Ring, &mut Actor) -> R,
+    ) -> Option<R> {
+        let done = LENT.try_with(|lent| {
+            let mut lent = lent.try_borrow_mut().ok()?;
+            // A thread that uses several rings in turn finds each near the front.
+            let own = lent.iter_mut().take(NEAR).find(|entry| self.is(&entry.home))?;
+            Some(operation(&self.ring, own.actor.as_mut()?))
+        });
+        done.ok().flatten()
+    }
+
+    #[inline]
     fn is(self: &Arc<Self>, home: &Weak<Self>) -> bool {
         std::ptr::eq(Weak::as_ptr(home), Arc::as_ptr(self))
     }
 
     /// This thread's actor, when it is not the first in its list.
     fn find_actor<'a>(self: &Arc<Self>, lent: &'a mut Vec<Lent>) -> Option<&'a mut Actor> {
-        /// Up to here a search costs less than to move what it finds.
-        const NEAR: usize = 8;
         let found = match lent.iter().position(|entry| self.is(&entry.home)) {
             Some(far) if far >= NEAR => {
                 // What is used often migrates to the front.
