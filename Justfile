@@ -19,6 +19,10 @@ bench *ARGS:
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p ringway-core --test 'loom_*'
 
+# Shows that each gate can fail.
+gates-red:
+    .ci/gates-red
+
 # Every ordering has a label, both ends, a row in docs/ordering.md and tests.
 edges:
     .ci/edges

@@ -346,3 +346,52 @@ fn a_mark_comes_with_its_slot() {
         assert!(early != late, "the message came {early} and {late}");
     });
 }
+
+/// mpmc-commit: a getter passes a hole that repair buries, and the ring goes on.
+#[test]
+fn a_hole_being_buried() {
+    explore(|| {
+        let (ring, mut actor) = joined();
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::put(0));
+        ring.claim_put(0).unwrap();
+        let repairer = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || assert_eq!(ring.recover(2, &SecondIsDead), Recovery::Done))
+        };
+        let early = get(&ring, &mut actor).unwrap_err();
+        assert!(matches!(early, TryGet::Empty | TryGet::Pending(_)), "{early:?}");
+        repairer.join().unwrap();
+        assert_eq!(get(&ring, &mut actor), Err(TryGet::Empty));
+        assert_eq!(ring.len(), 0);
+        assert_eq!(ring.try_put(&mut actor, &[8; 8]), Ok(()));
+    });
+}
+
+/// mpmc-mark: a getter that finds nothing takes down the mark of an earlier repair, and not
+/// that of a later one.
+#[test]
+fn an_old_mark_and_a_new_one() {
+    explore(|| {
+        let (ring, mut actor) = joined();
+        let die_getting = |position, actor: &mut Actor| {
+            ring.try_put(actor, &[7; 8]).unwrap();
+            let mut dead = ring.actors().claim(2, 0).unwrap();
+            ring.announce(&mut dead, Announcement::get(position));
+            ring.claim_get(position).unwrap();
+        };
+        die_getting(0, &mut actor);
+        assert_eq!(ring.recover(2, &SecondIsDead), Recovery::Done);
+        assert!(get(&ring, &mut actor).is_ok());
+        ring.participants().join(2, Identity::default());
+        die_getting(1, &mut actor);
+        let repairer = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || assert_eq!(ring.recover(2, &SecondIsDead), Recovery::Done))
+        };
+        let early = get(&ring, &mut actor).is_ok();
+        repairer.join().unwrap();
+        let late = get(&ring, &mut actor).is_ok();
+        assert!(early != late, "the message came {early} and {late}");
+    });
+}
