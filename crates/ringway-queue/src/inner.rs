@@ -158,12 +158,12 @@ impl Inner {
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        // Acquire: who finds it closed also sees what the closer did before.
+        // ORDERING queue-closed (acquire): who finds it closed also sees what the closer did before.
         self.closed.load(Acquire)
     }
 
     pub(crate) fn close(&self) {
-        // Release: pairs with `is_closed`.
+        // ORDERING queue-closed (release): pairs with `is_closed`.
         self.closed.store(true, Release);
     }
 
