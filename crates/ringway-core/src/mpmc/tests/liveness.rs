@@ -159,6 +159,37 @@ fn a_large_victim_is_repaired_long_before_its_memory_is_gone() {
     assert_eq!((early.0.as_str(), late.0.as_str()), ("Instant", "Instant"));
 }
 
+/// Somebody of whose death the kernel tells nobody joins while we sleep, makes room, and
+/// is killed before it wakes us. Our guardian had nobody to look after, and so no tick.
+#[test]
+fn who_joins_without_a_guardian_is_looked_after() {
+    let (ring, fd) = create("a hermit's");
+    (0..4).for_each(|n| put(&ring, n));
+    std::thread::scope(|scope| {
+        let putter = scope.spawn(|| {
+            let deadline = Deadline::after(PATIENCE);
+            ring.put(&[9; 8], &mut Spinner::new(WaitPolicy::Block), deadline).map(|()| monotonic())
+        });
+        eventually("the putter sleeps", || {
+            let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+            attachment.ring.not_full().may_have_sleepers()
+        });
+        // Its guardian, too.
+        std::thread::sleep(Duration::from_millis(20));
+        let off = [("RINGWAY_GUARDIAN", "off")];
+        let mut victim = Peer::start_at(ENTRY, "takes and tells nobody", &[&fd], &off);
+        victim.wait_for("ready");
+        let start = monotonic();
+        kill_only(&mut victim);
+        let end = putter.join().unwrap().unwrap();
+        let time = Duration::from_nanos(end.saturating_sub(start));
+        println!("a silent stranger's death: {time:?}");
+        // Not at its deadline, when it looks once more by itself.
+        assert!(time < PATIENCE / 2, "{time:?}");
+    });
+    eventually("it is buried", || ring.stats().repairs == 1);
+}
+
 #[test]
 fn without_a_guardian_blocked_calls_look() {
     let (mode, time) = survivor("claims a get", &[("RINGWAY_GUARDIAN", "off")]);

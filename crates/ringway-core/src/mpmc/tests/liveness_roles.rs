@@ -49,6 +49,15 @@ fn claim_get(ring: &SharedRing) {
     attachment.ring.claim_get(head).unwrap();
 }
 
+/// Gets the oldest message and wakes no putter.
+fn take_silently(ring: &SharedRing) {
+    claim_get(ring);
+    let ring = &ring.attachment().unwrap_or_else(|_| panic!("attached")).ring;
+    ring.release(0);
+    ready();
+    wait_for_go();
+}
+
 fn ready() {
     println!("\nready");
 }
@@ -76,6 +85,7 @@ fn peer() {
         "survives" => return survive(&open(paths[0])),
         "claims a get in a namespace" => return in_a_namespace(&segments),
         "idles" => return idle(&open(paths[0])),
+        "takes and tells nobody" => return take_silently(&open(paths[0])),
         "claims a put" => return put_slowly(&open(paths[0])),
         "claims a get after fork" => return fork_first(&open(paths[0])),
         "child claims a get" => return child_claims(&open(paths[0])),
