@@ -57,22 +57,13 @@ impl Inner {
 
     // ---- Items ------------------------------------------------------------------
 
-    /// How often a call looks on the short way.
-    #[inline]
-    fn looks(&self, until: Until) -> u32 {
-        match until {
-            Until::Now => 1,
-            Until::Deadline(_) => self.policy.looks(),
-        }
-    }
-
     /// Puts a message on the short way. `false` says only that [`put`](Self::put) knows
     /// more.
     #[inline]
     pub(crate) fn put_quick(&self, message: &[u8], until: Until) -> bool {
         self.local.is_none()
             && message.len() <= self.limit
-            && self.ring.put_quick(message, self.looks(until))
+            && self.ring.put_quick(message, || until.looks(self.policy))
     }
 
     /// Puts a message.
@@ -97,14 +88,29 @@ impl Inner {
         put.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    /// Takes one message and says how long it is.
+    /// Takes a message on the short way and says how long it is. `None` says only that
+    /// [`get`](Self::get) knows more.
     #[inline]
-    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
-        let quick = !matches!(self.kind, Kind::JoinableQueue);
-        if quick && let Some(got) = self.ring.get_quick(buffer, self.looks(until)) {
-            return got.map_err(|error| get_error(error, self.ring.label()));
+    pub(crate) fn get_quick(
+        &self,
+        buffer: &mut [u8],
+        until: Until,
+    ) -> Option<Result<usize, GetError>> {
+        if matches!(self.kind, Kind::JoinableQueue) {
+            return None;
         }
-        self.get_slow(buffer, until)
+        match self.ring.get_quick(buffer, || until.looks(self.policy))? {
+            Ok(len) => Some(Ok(len)),
+            Err(error) => Some(Err(get_error(error, self.ring.label()))),
+        }
+    }
+
+    /// Takes one message and says how long it is.
+    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+        match self.get_quick(buffer, until) {
+            Some(got) => got,
+            None => self.get_slow(buffer, until),
+        }
     }
 
     #[inline(never)]

@@ -88,7 +88,7 @@ impl Overflow {
         // ORDERING overflow-waiting (acquire): zero means that all that waited before is in the ring. A put that
         // returned before this one began was counted before it returned.
         if self.waiting.load(Acquire) == 0 {
-            if self.ring.put_quick(message, 1) {
+            if self.ring.put_quick(message, || 1) {
                 return Ok(());
             }
             match self.ring.try_put(message) {

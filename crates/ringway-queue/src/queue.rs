@@ -259,6 +259,34 @@ impl<T, C: Codec<T>> Queue<T, C> {
 
     #[inline]
     fn get_until(&self, until: Until) -> Result<T, GetError> {
+        if !self.inner.is_closed() {
+            let mut odd = None;
+            let quick = C::decode_in_place(|to| match self.inner.get_quick(to, until) {
+                Some(Ok(len)) if len == to.len() => true,
+                other => {
+                    odd = other;
+                    false
+                }
+            });
+            if let Some(value) = quick {
+                return Ok(value);
+            }
+            if let Some(odd) = odd {
+                return Err(odd.map_or_else(|error| error, Self::wrong_len));
+            }
+        }
+        self.get_slow(until)
+    }
+
+    /// The item had an impossible length, and is gone.
+    #[cold]
+    fn wrong_len(taken: usize) -> GetError {
+        let len = C::FIXED_LEN.unwrap_or_default();
+        DecodeError(format!("{taken} bytes where the type has {len}").into()).into()
+    }
+
+    #[inline(never)]
+    fn get_slow(&self, until: Until) -> Result<T, GetError> {
         if self.inner.is_closed() {
             return Err(GetError::Closed);
         }
@@ -278,8 +306,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
             })
         })??;
         if taken != len {
-            let what = format!("{taken} bytes where the type has {len}");
-            return Err(DecodeError(what.into()).into());
+            return Err(Self::wrong_len(taken));
         }
         Ok(value)
     }

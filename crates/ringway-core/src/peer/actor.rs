@@ -4,7 +4,7 @@
 //! at once. So each thread announces in a record of its own. A record is written by
 //! its actor alone, until its participant is proven dead.
 
-use crate::memory::{Memory, OutOfBounds, Records};
+use crate::memory::{Memory, OutOfBounds, Record, Records};
 use crate::mpmc::Announcement;
 use crate::mpmc::layout::LINE;
 use crate::mpmc::layout::at::{self, RECORD};
@@ -96,13 +96,15 @@ impl Actors {
 
     #[inline]
     fn store_announcement(&self, index: usize, what: Announcement) {
-        if let Some(word) = self.word::<{ at::actor::ANNOUNCEMENT }>(index) {
-            // ORDERING mpmc-announce (release): whoever reads this announcement or a
-            // later one in `Ring::live_claimant` (mpmc-announce, acquire) also sees
-            // the commits before it. The claiming CAS that follows orders it before
-            // the claim.
-            word.store(what.0, Release);
+        if let Some(record) = self.records.get(index) {
+            Own(record).announce(what);
         }
+    }
+
+    /// The record of `actor`, looked up once for a whole operation.
+    #[inline]
+    pub(crate) fn own<'a>(&'a self, actor: &'a mut Actor) -> Option<Own<'a>> {
+        self.records.get(actor.index).map(Own)
     }
 
     /// What the actor of record `index` announces.
@@ -127,13 +129,9 @@ impl Actors {
     /// Counts a committed put or get.
     #[inline]
     pub(crate) fn count_one(&self, actor: &mut Actor, what: Committed) {
-        let Some(record) = self.records.get(actor.index) else { return };
-        let word = match what {
-            Committed::Put => record.word::<{ at::actor::PUTS }>(),
-            Committed::Get => record.word::<{ at::actor::GETS }>(),
-        };
-        // Relaxed, and no RMW: only this actor writes it.
-        word.store(word.load(Relaxed).wrapping_add(1), Relaxed);
+        if let Some(own) = self.own(actor) {
+            own.count_one(what);
+        }
     }
 
     /// Committed puts and gets of all actors ever, for inspection. A kill may leave
@@ -145,6 +143,32 @@ impl Actors {
             let got = record.word::<{ at::actor::GETS }>().load(Relaxed);
             (puts.wrapping_add(put), gets.wrapping_add(got))
         })
+    }
+}
+
+/// An actor's record in its own hands.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a>(Record<'a, RECORD>);
+
+impl Own<'_> {
+    /// As [`Actors::announce`].
+    #[inline]
+    pub(crate) fn announce(self, what: Announcement) {
+        // ORDERING mpmc-announce (release): whoever reads this announcement or a later
+        // one in `Ring::live_claimant` (mpmc-announce, acquire) also sees the commits
+        // before it. The claiming CAS that follows orders it before the claim.
+        self.0.word::<{ at::actor::ANNOUNCEMENT }>().store(what.0, Release);
+    }
+
+    /// As [`Actors::count_one`].
+    #[inline]
+    pub(crate) fn count_one(self, what: Committed) {
+        let word = match what {
+            Committed::Put => self.0.word::<{ at::actor::PUTS }>(),
+            Committed::Get => self.0.word::<{ at::actor::GETS }>(),
+        };
+        // Relaxed, and no RMW: only this actor writes it.
+        word.store(word.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
 
