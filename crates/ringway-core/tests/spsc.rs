@@ -184,3 +184,47 @@ fn hostile_headers_are_corrupted_and_never_followed() {
     header.store(good, SeqCst);
     assert_eq!(take(&mut consumer).unwrap(), [1; 8]);
 }
+
+#[test]
+fn a_batch_shows_when_it_ends_and_takes_its_room_back_when_it_ends() {
+    let (mut producer, mut consumer) = sides(4096);
+    let mut writing = producer.writing();
+    for n in 0..10_u64 {
+        assert!(writing.push(&n.to_ne_bytes()));
+    }
+    assert_eq!(consumer.whole(), None, "nothing was published");
+    drop(writing);
+    let mut reading = consumer.reading();
+    for n in 0..10_u64 {
+        let mut bytes = [0; 8];
+        assert_eq!(reading.whole(), Some(8));
+        reading.take(&mut bytes);
+        assert_eq!(u64::from_ne_bytes(bytes), n);
+    }
+    assert_eq!(reading.whole(), None);
+    // The writer finds no more room than the unreleased batch leaves.
+    let mut writing = producer.writing();
+    let mut more = 0;
+    while writing.push(&[0; 8]) {
+        more += 1;
+    }
+    assert_eq!(more, (4096 - 10 * 16 - 8) / 16);
+    drop(reading);
+    assert!(writing.push(&[0; 8]));
+}
+
+#[test]
+fn a_batch_longer_than_a_quarter_of_the_ring_shows_in_parts() {
+    let (mut producer, mut consumer) = sides(4096);
+    let mut writing = producer.writing();
+    let message = [0; 504];
+    assert!(writing.push(&message) && consumer.whole().is_none());
+    assert!(writing.push(&message) && consumer.whole() == Some(504));
+    assert!(writing.push(&message));
+    drop(writing);
+    let mut reading = consumer.reading();
+    for _ in 0..3 {
+        reading.take(&mut [0; 504]);
+    }
+    assert_eq!(reading.whole(), None);
+}

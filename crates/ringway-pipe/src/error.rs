@@ -56,6 +56,25 @@ pub enum SendError {
     Engine(#[from] Error),
 }
 
+/// Why a batch was not sent to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("after {sent} messages of the batch: {reason}")]
+pub struct SendManyError {
+    /// How many were sent: so many of the values, from the first on, reach the receiver;
+    /// of the others nothing does.
+    pub sent: usize,
+    /// Why the next one was not.
+    #[source]
+    pub reason: SendError,
+}
+
+impl From<SendManyError> for io::Error {
+    fn from(error: SendManyError) -> Self {
+        let kind = error.reason.kind();
+        Self::new(kind, error)
+    }
+}
+
 /// Why no message was received.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -147,21 +166,24 @@ fn process(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
+impl SendError {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Full => io::ErrorKind::WouldBlock,
+            Self::Timeout => io::ErrorKind::TimedOut,
+            Self::BrokenPipe => io::ErrorKind::BrokenPipe,
+            Self::Closed => io::ErrorKind::NotConnected,
+            Self::EndInUse { .. } => io::ErrorKind::ResourceBusy,
+            Self::InvalidRange { .. } | Self::WouldStream { .. } => io::ErrorKind::InvalidInput,
+            Self::Encode(_) => io::ErrorKind::InvalidData,
+            Self::Engine(_) => io::ErrorKind::Other,
+        }
+    }
+}
+
 impl From<SendError> for io::Error {
     fn from(error: SendError) -> Self {
-        let kind = match &error {
-            SendError::Full => io::ErrorKind::WouldBlock,
-            SendError::Timeout => io::ErrorKind::TimedOut,
-            SendError::BrokenPipe => io::ErrorKind::BrokenPipe,
-            SendError::Closed => io::ErrorKind::NotConnected,
-            SendError::EndInUse { .. } => io::ErrorKind::ResourceBusy,
-            SendError::InvalidRange { .. } | SendError::WouldStream { .. } => {
-                io::ErrorKind::InvalidInput
-            }
-            SendError::Encode(_) => io::ErrorKind::InvalidData,
-            SendError::Engine(_) => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        Self::new(error.kind(), error)
     }
 }
 

@@ -26,6 +26,7 @@ mod error;
 mod half;
 mod handover;
 mod layout;
+mod many;
 mod named;
 mod recv;
 mod send;
@@ -35,7 +36,7 @@ mod waitable;
 
 pub use builder::{Builder, DEFAULT_CAPACITY, SMALLEST_CAPACITY};
 pub use connection::Connection;
-pub use error::{OpenError, RecvError, SendError};
+pub use error::{OpenError, RecvError, SendError, SendManyError};
 pub use half::{Receiver, Sender};
 pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};
 pub use ringway_core::Error;

@@ -67,6 +67,12 @@ impl RecvHalf {
         matches!(self.partial, Partial::Got { .. })
     }
 
+    /// The consumer, if this process has the end and no streamed message is half received.
+    pub(crate) fn ready_consumer(&mut self) -> Option<&mut Consumer> {
+        let ready = self.taken == generation() && matches!(self.partial, Partial::None);
+        if ready { self.consumer.as_mut() } else { None }
+    }
+
     /// The length of the next message if it is there in one chunk and nothing is to be
     /// looked after. The quick way for the usual case; `None` says only that
     /// [`next`](Self::next) knows more.

@@ -37,6 +37,16 @@ impl SendHalf {
         self.producer.as_ref().is_some_and(Producer::streaming)
     }
 
+    /// The producer, if this process has the end and there is no news of the other one.
+    pub(crate) fn ready_producer(&mut self) -> Option<&mut Producer> {
+        let Self { end, producer, taken, departures, .. } = self;
+        let producer = producer.as_mut()?;
+        let ready = *taken == generation()
+            && end.state() == 0
+            && !end.news(&producer.ring().reader_departures, *departures);
+        ready.then_some(producer)
+    }
+
     /// Sends `message`, whole or streamed.
     #[inline]
     pub(crate) fn send(&mut self, message: &[u8], until: Until) -> Result<(), SendError> {

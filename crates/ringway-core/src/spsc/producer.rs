@@ -24,21 +24,21 @@ impl From<Corrupted> for PushError {
 /// The only writer of a ring. Never waits.
 pub struct Producer {
     ring: Direction,
-    capacity: u64,
-    /// Bytes published. Authoritative: the shared copy is for the consumer.
+    pub(super) capacity: u64,
+    /// Bytes published, and filled to be published. Authoritative: the shared copy is for the consumer.
     pos: u64,
     /// The consumer's position when last looked at; at most `capacity` before `pos`.
     read_cache: u64,
     /// Bytes of the message that is being streamed that are yet to come; 0 if none is.
     rest: u64,
     /// Bytes that a message sent whole takes at most.
-    whole_span: u64,
+    pub(super) whole_span: u64,
     /// Whether a piece of that message was written. It left [`RESERVE`] free.
     begun: bool,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time.
-const RESERVE: u64 = HEADER;
+pub(super) const RESERVE: u64 = HEADER;
 /// A chunk's length has 32 bits.
 const LONGEST_CHUNK: u64 = 1 << 31;
 
@@ -199,13 +199,13 @@ impl Producer {
     }
 
     #[inline]
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         self.capacity - self.pos.wrapping_sub(self.read_cache)
     }
 
     /// Looks at the consumer's position again; whether `need` bytes and the reserve fit.
     #[cold]
-    fn room(&mut self, need: u64) -> Result<bool, Corrupted> {
+    pub(super) fn room(&mut self, need: u64) -> Result<bool, Corrupted> {
         self.refresh()?;
         Ok(need + RESERVE <= self.free())
     }
@@ -226,13 +226,21 @@ impl Producer {
     /// Writes one chunk, for which there is room, and publishes it.
     #[inline]
     fn write(&mut self, piece: Piece, payload: &[u8]) {
+        self.fill(piece, payload);
+        self.publish();
+    }
+
+    /// Writes one chunk, for which there is room. Nobody sees it before
+    /// [`publish`](Self::publish).
+    #[inline]
+    pub(super) fn fill(&mut self, piece: Piece, payload: &[u8]) {
         let mask = self.capacity - 1;
         #[allow(clippy::cast_possible_truncation, reason = "the ring fits the address space")]
         let index = |pos: u64| (pos & mask) as usize;
         #[allow(clippy::cast_possible_truncation, reason = "a chunk is at most 2^32 - 1 bytes")]
         let len = payload.len() as u32;
         let header = chunk::encode(piece, len, self.pos);
-        // Relaxed: published by the release store below. The word exists: the index is
+        // Relaxed: published by a release store. The word exists: the index is
         // below the capacity and a multiple of 8.
         let put = |pos: u64, word: u64| {
             if let Some(at) = self.ring.data.word(index(pos)) {
@@ -256,8 +264,13 @@ impl Producer {
         };
         debug_assert!(fitted.is_ok());
         self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
-        // ORDERING ring-publish (release): the chunk above becomes visible to whoever
-        // acquires write_pos in `Consumer::refresh`. This store is the commit.
+    }
+
+    /// Makes what was filled visible. This store is the commit.
+    #[inline]
+    pub(super) fn publish(&self) {
+        // ORDERING ring-publish (release): the chunks filled before become visible to
+        // whoever acquires write_pos in `Consumer::refresh`.
         self.ring.write_pos.store(self.pos, Release);
     }
 }
