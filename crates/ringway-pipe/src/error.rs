@@ -75,6 +75,18 @@ impl From<SendManyError> for io::Error {
     }
 }
 
+/// A range that is not inside a granted message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{size} bytes from offset {offset} are not inside a message of {len} bytes")]
+pub struct RangeError {
+    /// Where the range begins.
+    pub offset: usize,
+    /// Its length.
+    pub size: usize,
+    /// The length of the message.
+    pub len: usize,
+}
+
 /// Why no message was received.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -100,6 +112,14 @@ pub enum RecvError {
         len: u64,
         /// What the caller allows.
         limit: usize,
+    },
+    /// The message was too long for its sender to write it in one piece: it comes as a
+    /// stream and cannot be read in place. It stays where it is; [`recv`](crate::Receiver::recv)
+    /// and its like put it together.
+    #[error("a message of {len} bytes is streamed and never lies in the ring as a whole")]
+    Streamed {
+        /// Its length in bytes, as its sender says.
+        len: u64,
     },
     /// `offset` lies outside the buffer.
     #[error("offset {offset} is outside a buffer of {len} bytes")]
@@ -194,6 +214,7 @@ impl From<RecvError> for io::Error {
             RecvError::Timeout => io::ErrorKind::TimedOut,
             RecvError::Eof | RecvError::Truncated => io::ErrorKind::UnexpectedEof,
             RecvError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            RecvError::Streamed { .. } => io::ErrorKind::Unsupported,
             RecvError::InvalidRange { .. } => io::ErrorKind::InvalidInput,
             RecvError::Closed => io::ErrorKind::NotConnected,
             RecvError::EndInUse { .. } => io::ErrorKind::ResourceBusy,

@@ -12,8 +12,8 @@ use ringway_core::wait::{Event, Parked, Spinner, Ticket, WaitPolicy, park};
 pub(crate) struct RecvHalf {
     pub(crate) end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
-    consumer: Option<Consumer>,
-    taken: u64,
+    pub(crate) consumer: Option<Consumer>,
+    pub(crate) taken: u64,
     /// Departures of holders of the other end that were looked into.
     departures: u32,
     spinner: Spinner,
@@ -181,7 +181,7 @@ impl RecvHalf {
         }
     }
 
-    fn release(&mut self, head: Head) {
+    pub(crate) fn release(&mut self, head: Head) {
         if let Some(consumer) = &mut self.consumer {
             consumer.release(head);
             consumer.ring().writable.notify();

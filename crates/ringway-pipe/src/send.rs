@@ -12,8 +12,8 @@ use ringway_core::wait::{Parked, Spinner, WaitPolicy, park};
 pub(crate) struct SendHalf {
     end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
-    producer: Option<Producer>,
-    taken: u64,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) taken: u64,
     /// Departures of holders of the other end that were looked into.
     departures: u32,
     spinner: Spinner,
@@ -60,6 +60,28 @@ impl SendHalf {
             return Ok(());
         }
         self.send_slow(message, until)
+    }
+
+    /// Waits until there is room for a message of `len` bytes in one chunk.
+    pub(crate) fn reserve(&mut self, len: usize, until: Until) -> Result<(), SendError> {
+        if self.ready_producer().is_some_and(|producer| producer.reserve(len).is_ok()) {
+            return Ok(());
+        }
+        let Self { end, producer, taken, departures, spinner } = self;
+        let producer = enter(end, producer, taken, departures)?;
+        if end.departed(&producer.ring().reader_departures, departures) {
+            return Err(SendError::BrokenPipe);
+        }
+        loop {
+            match producer.reserve(len) {
+                Ok(()) => return Ok(()),
+                Err(PushError::Full) => wait(end, producer, departures, spinner, len, until)?,
+                Err(PushError::TooLong) => {
+                    return Err(SendError::WouldStream { len, limit: producer.try_limit() });
+                }
+                Err(PushError::Corrupted(what)) => return Err(corrupted(end, what)),
+            }
+        }
     }
 
     /// The first message, no room, news of the other end, or a long message.

@@ -9,7 +9,7 @@ pub struct Consumer {
     ring: Direction,
     pub(super) capacity: u64,
     /// Bytes released, and read to be released. Authoritative: the shared copy is for the producer.
-    pos: u64,
+    pub(super) pos: u64,
     /// The producer's position when last looked at; at most `capacity` after `pos`.
     write_cache: u64,
 }
@@ -153,7 +153,7 @@ impl Consumer {
     }
 
     #[inline]
-    fn index(&self, pos: u64) -> usize {
+    pub(super) fn index(&self, pos: u64) -> usize {
         #[allow(clippy::cast_possible_truncation, reason = "the ring fits the address space")]
         let index = (pos & (self.capacity - 1)) as usize;
         index

@@ -28,12 +28,14 @@
 
 mod chunk;
 mod consumer;
+mod grant;
 mod layout;
 mod many;
 mod producer;
 
 pub use chunk::{Head, Piece};
 pub use consumer::Consumer;
+pub use grant::Payload;
 pub use layout::{CONTROL_LEN, Direction, LARGEST_CAPACITY, SMALLEST_CAPACITY, check_capacity};
 pub use many::{Reading, Writing};
 pub use producer::{Producer, PushError};

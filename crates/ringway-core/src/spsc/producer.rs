@@ -26,7 +26,7 @@ pub struct Producer {
     ring: Direction,
     pub(super) capacity: u64,
     /// Bytes published, and filled to be published. Authoritative: the shared copy is for the consumer.
-    pos: u64,
+    pub(super) pos: u64,
     /// The consumer's position when last looked at; at most `capacity` before `pos`.
     read_cache: u64,
     /// Bytes of the message that is being streamed that are yet to come; 0 if none is.
