@@ -54,12 +54,15 @@
 //! commit: encode before a put, decode after a get.
 
 mod attachment;
+mod batch;
 mod blocking;
+mod cover;
 mod feed;
 mod get;
 mod keeper;
 pub(crate) mod layout;
 mod lend;
+mod many;
 mod position;
 mod put;
 mod readiness;
@@ -69,6 +72,7 @@ mod shared;
 mod tasks;
 mod word;
 
+pub use batch::Batch;
 pub use blocking::{GetError, PutError};
 pub use get::TryGet;
 pub use keeper::Stats;

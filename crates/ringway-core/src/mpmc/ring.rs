@@ -29,7 +29,7 @@ pub struct Ring {
     pub(super) not_full: Event,
     pub(super) participants: Participants,
     pub(super) actors: Actors,
-    slots: Region,
+    pub(super) slots: Region,
     /// Tombs made and messages given back by repairs through this very value. Private
     /// memory.
     pub(super) tombs_made: AtomicU64,
@@ -111,7 +111,7 @@ impl Ring {
 
     /// Byte offset of the slot of `position` in the slots.
     #[inline]
-    fn offset(&self, position: u64) -> usize {
+    pub(super) fn offset(&self, position: u64) -> usize {
         // The index is below 2^30; the product is a length inside the memory, or
         // beyond its end, where `Region` refuses.
         #[allow(clippy::cast_possible_truncation, reason = "64-bit only: see Positions")]
