@@ -24,4 +24,12 @@ impl Until {
     pub(crate) fn at(instant: Instant) -> Self {
         Self::after(instant.saturating_duration_since(Instant::now()))
     }
+
+    /// Whether there is no time left. A try has none.
+    pub(crate) fn passed(&self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Deadline(deadline) => deadline.passed(),
+        }
+    }
 }

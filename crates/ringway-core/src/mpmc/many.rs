@@ -27,6 +27,9 @@ use crate::peer::{Actor, Committed};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::spin_hint;
 
+/// A batch takes no more messages once it has so many bytes.
+const MOST_BYTES: usize = 1 << 20;
+
 impl Ring {
     /// Puts messages of `batch` from number `from` on, as many as there is room for now,
     /// in consecutive positions; says how many, at least one. Ends before one that does
@@ -239,13 +242,16 @@ impl Ring {
     /// lie in their slots; says how many. Others may be taking them meanwhile: the claim
     /// tells whether what is read here holds.
     fn make_room(&self, head: u64, full: u64, into: &mut Batch) -> u64 {
-        let mut position = head;
+        let (mut position, before) = (head, into.bytes());
         for run in 0..full {
             let meta = self.meta(position);
             let len = meta.filter(|meta| meta.kind() == Meta::INLINE).map(Meta::len);
             match len.and_then(|len| usize::try_from(len).ok()) {
                 Some(len) if len <= self.payload_size() => into.grow(len),
                 _ => return run,
+            }
+            if into.bytes() - before >= MOST_BYTES {
+                return run + 1;
             }
             position = self.positions.next(position);
         }

@@ -41,6 +41,10 @@
 //! ring.put(&[u8], &mut Spinner, Deadline)        -> Result<(), PutError>
 //! ring.try_get(&mut [u8])                        -> Result<usize, GetError>
 //! ring.get(&mut [u8], &mut Spinner, Deadline)    -> Result<usize, GetError>
+//! ring.try_put_many(&Batch, from)                -> Result<usize, PutError>
+//! ring.put_many(&Batch, from, &mut Spinner, Deadline)
+//! ring.try_get_many(max, &mut Batch, tasks)      -> Result<usize, GetError>
+//! ring.get_many(max, &mut Batch, tasks, &mut Spinner, Deadline)
 //! ring.capacity(), payload_size(), len(), is_empty(), is_full()
 //! ring.shutdown(immediate)
 //! ring.watch_mode(), stats(), set_guarded(bool), repair()
@@ -56,6 +60,7 @@
 mod attachment;
 mod batch;
 mod blocking;
+mod blocking_many;
 mod cover;
 mod feed;
 mod get;
