@@ -294,6 +294,13 @@ fn a_sleeper_hears_of_the_put() {
     });
 }
 
+/// As [`explore`], with up to two preemptions: batches have many steps.
+fn explore_batches(body: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(body);
+}
+
 fn numbers(batch: &Batch) -> Vec<u64> {
     batch.iter().map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
@@ -316,7 +323,7 @@ fn get_two(ring: &Ring, actor: &mut Actor) -> Vec<u64> {
 
 #[test]
 fn a_batch_put_and_a_batch_got() {
-    explore(|| {
+    explore_batches(|| {
         let (ring, mut actor) = ring(2);
         let putter = {
             let ring = Arc::clone(&ring);
@@ -332,7 +339,7 @@ fn a_batch_put_and_a_batch_got() {
 
 #[test]
 fn two_batches_take_two_messages_once() {
-    explore(|| {
+    explore_batches(|| {
         let (ring, mut actor) = ring(2);
         assert_eq!(put_two(&ring, &mut actor, 7), 2);
         let getter = {
@@ -351,7 +358,7 @@ fn two_batches_take_two_messages_once() {
 /// The dead announced the second position of what a live batch puts.
 #[test]
 fn repair_spares_the_claim_of_a_live_batch_of_puts() {
-    explore(|| {
+    explore_batches(|| {
         let (ring, mut actor) = ring(2);
         let mut dead = ring.actors().claim(2, 0).unwrap();
         ring.announce(&mut dead, Announcement::put(1));
@@ -370,7 +377,7 @@ fn repair_spares_the_claim_of_a_live_batch_of_puts() {
 /// The same for gets: what the batch took must not be delivered again.
 #[test]
 fn repair_spares_the_claim_of_a_live_batch_of_gets() {
-    explore(|| {
+    explore_batches(|| {
         let (ring, mut actor) = ring(2);
         assert_eq!(put_two(&ring, &mut actor, 7), 2);
         let mut dead = ring.actors().claim(2, 0).unwrap();
@@ -391,7 +398,7 @@ fn repair_spares_the_claim_of_a_live_batch_of_gets() {
 /// while repair releases the second.
 #[test]
 fn a_putter_meets_a_batch_being_finished() {
-    explore(|| {
+    explore_batches(|| {
         let (ring, mut actor) = ring(2);
         assert_eq!(put_two(&ring, &mut actor, 7), 2);
         let mut dead = ring.actors().claim(2, 0).unwrap();

@@ -249,7 +249,7 @@ impl<T, C> Receiver<T, C> {
     #[inline]
     fn ref_until(&mut self, until: Until) -> Result<ReadGrant<'_>, RecvError> {
         let half = &mut self.half;
-        if let Some(len) = half.whole().or_else(|| half.glance(until)) {
+        if let Some(len) = half.glance(until) {
             return Ok(ReadGrant { half, head: Head { piece: Piece::Whole, len } });
         }
         match half.next(until)? {

@@ -101,7 +101,7 @@ fn what_was_not_sent_is_counted() {
     let (mut receiver, mut sender) = numbers(4096);
     let batch: Vec<u64> = (0..1000).collect();
     let error = sender.try_send_many(&batch).unwrap_err();
-    // 255 messages of 16 bytes and the reserve of 8.
+    // 255 messages of 16 bytes and the reserve of 16.
     assert!(matches!(error.reason, SendError::Full) && error.sent == 255, "{error}");
     let start = Instant::now();
     let error = sender.send_many_timeout(&batch[255..], SHORT).unwrap_err();

@@ -119,7 +119,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// Encodes the first values, up to one that cannot be put.
     fn encode_some(&self, values: &[T], batch: &mut Batch) -> Result<(), PutReason> {
         batch.clear();
-        scratch::encoding(|scratch| {
+        scratch::encoding(C::USES_SCRATCH, |scratch| {
             for value in values {
                 C::encode(value, scratch, |bytes| {
                     self.inner.admit(bytes.len())?;

@@ -18,7 +18,7 @@ use crate::peer::guardian::{self, Enrolment, Guarded, NodePage, WatchMode};
 use crate::peer::{Actor, Live, Liveness, Standing};
 use crate::process::global::{self, SegmentKey};
 use crate::process::{LockFile, generation, own_identity, reopen};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicBool, AtomicU64};
 use crate::wait::Event;
 use std::any::Any;
@@ -266,13 +266,12 @@ impl Attachment {
     /// Whether the caller is to look after the peers while it sleeps. One thread of
     /// the process at a time is.
     pub(super) fn start_ticking(&self) -> bool {
-        // Acquire and Release (below): none is needed, this guards no data; they cost
-        // nothing here.
-        !self.ticking.swap(true, Acquire)
+        // Relaxed, here and below: the flag guards no data.
+        !self.ticking.swap(true, Relaxed)
     }
 
     pub(super) fn stop_ticking(&self) {
-        self.ticking.store(false, Release);
+        self.ticking.store(false, Relaxed);
     }
 
     // ---- The guardian ---------------------------------------------------------
@@ -304,15 +303,16 @@ impl Attachment {
         }
         new.begin();
         self.ring.participants().changed();
-        // Release and Acquire (below): none is needed; it guards no data.
-        self.guarded.store(true, Release);
+        // Relaxed, here and below: it guards no data, and the sleepers who are to see it
+        // down are woken by an RMW.
+        self.guarded.store(true, Relaxed);
     }
 
     fn end_guard(&self) {
         let _no_fork = global::no_fork();
         let mut enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = enrolment.take() {
-            self.guarded.store(false, Release);
+            self.guarded.store(false, Relaxed);
             self.keeper.set_live(0);
             old.end();
         }
@@ -327,7 +327,7 @@ impl Attachment {
 
     /// Whether sleepers may leave the peers to the guardian.
     pub(super) fn is_guarded(&self) -> bool {
-        self.guarded.load(Acquire)
+        self.guarded.load(Relaxed)
     }
 
     /// What this process has seen and done.

@@ -4,7 +4,7 @@ use super::attachment::Attachment;
 use super::batch::Batch;
 use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
 use super::shared::SharedRing;
-use super::tasks::{give_back, take_on};
+use super::tasks::give_back;
 use crate::wait::{Deadline, Spinner};
 use std::sync::Arc;
 
@@ -138,7 +138,7 @@ fn get_many_once(
         // No more than there are: a process that is killed here is held to have taken all.
         let there = usize::try_from(attachment.ring.len()).unwrap_or(usize::MAX);
         let most = max.min(there.max(1));
-        take_on(attachment, most as u64);
+        attachment.ring.participants().count_tasks(attachment.participant(), most as u64);
         let got = get(most, into);
         give_back(attachment, (most - got.unwrap_or(0)) as u64);
         got

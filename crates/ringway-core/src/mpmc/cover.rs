@@ -103,7 +103,7 @@ impl Ring {
         let [full, empty] =
             [State::of(Phase::Full, lap), State::of(Phase::Empty, self.positions.lap_after(lap))];
         if let Some(word) = self.state_word(position) {
-            // SeqCst and failure: as in `resolve_put`.
+            // ORDERING mpmc-commit (SeqCst): as in `resolve_put`, and failure too.
             let _ = word.compare_exchange(full.0, empty.0, SeqCst, Relaxed);
         }
     }

@@ -19,7 +19,6 @@
 
 use super::batch::Batch;
 use super::get::{Next as GetNext, TryGet, WRONG_LENGTH};
-use super::layout::at;
 use super::put::{ATTEMPTS, Next as PutNext, TryPut};
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
@@ -288,7 +287,6 @@ impl Ring {
     /// The word that says what is in the slot of `position`.
     fn meta(&self, position: u64) -> Option<Meta> {
         // Relaxed: the state was acquired; a message that is not ours may change.
-        let word = self.slots.word(self.offset(position) + at::slot::META)?;
-        Some(Meta(word.load(Relaxed)))
+        Some(Meta(self.slot(position)?.meta_word().load(Relaxed)))
     }
 }

@@ -70,10 +70,12 @@ mod lend;
 mod many;
 mod position;
 mod put;
+mod quick;
 mod readiness;
 mod recover;
 mod ring;
 mod shared;
+mod slot;
 mod tasks;
 mod word;
 

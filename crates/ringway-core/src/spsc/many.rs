@@ -1,16 +1,18 @@
-//! Batches: many messages under one store of a position.
+//! Batches: many messages under one store.
 //!
-//! Chunks are filled, or read, one after the other on the private position; the shared
-//! one moves when the batch ends, and with it all of them at once. A side that is killed
-//! before that store has done nothing of the batch, one killed after it everything. Every
-//! quarter of the ring the position is stored in between, so that the other side works
-//! at the same time and a long batch does not stall on its own length.
+//! The chunks of a batch are filled one after the other behind the place where the consumer
+//! looks; the header that belongs there comes last, and with it all of them are visible at
+//! once. They are read one after the other, and released by one store of `read_pos`. A side
+//! that is killed before its store has done nothing of the batch, one killed after it
+//! everything. Every quarter of the ring the store is made in between, so that the other
+//! side works at the same time and a long batch does not stall on its own length.
 //!
 //! Both guards settle when dropped, also by a panic in a caller's encoding.
 
 use super::chunk::{HEADER, Head, Piece};
 use super::producer::RESERVE;
 use super::{Consumer, Producer};
+use crate::sync::Ordering::Relaxed;
 
 /// Part of the ring after which a batch is published, or released, in between.
 const PARTS: u64 = 4;
@@ -18,8 +20,8 @@ const PARTS: u64 = 4;
 /// A batch of messages being written. Dropping it publishes them and wakes the reader.
 pub struct Writing<'a> {
     producer: &'a mut Producer,
-    /// Bytes filled and not published.
-    hidden: u64,
+    /// What was filled and not published: from where on, and the header that belongs there.
+    hidden: Option<(u64, u64)>,
 }
 
 impl Producer {
@@ -27,7 +29,7 @@ impl Producer {
     #[inline]
     pub fn writing(&mut self) -> Writing<'_> {
         debug_assert!(!self.streaming());
-        Writing { producer: self, hidden: 0 }
+        Writing { producer: self, hidden: None }
     }
 }
 
@@ -41,9 +43,16 @@ impl Writing<'_> {
         if need > self.producer.whole_span || !self.has_room(need) {
             return false;
         }
-        self.producer.fill(Piece::Whole, message);
-        self.hidden += need;
-        if self.hidden >= self.producer.capacity / PARTS {
+        let producer = &mut *self.producer;
+        let at = producer.pos;
+        let header = producer.fill(Piece::Whole, message);
+        match self.hidden {
+            None => self.hidden = Some((at, header)),
+            // Relaxed: nobody looks here before the first header is published.
+            Some(_) => producer.ring().data.word(at).store(header, Relaxed),
+        }
+        let from = self.hidden.map_or(at, |(from, _)| from);
+        if self.producer.pos.wrapping_sub(from) >= self.producer.capacity / PARTS {
             self.publish();
         }
         true
@@ -57,18 +66,17 @@ impl Writing<'_> {
 
     #[inline]
     fn publish(&mut self) {
-        self.hidden = 0;
-        self.producer.publish();
-        self.producer.ring().readable.notify();
+        if let Some((from, header)) = self.hidden.take() {
+            self.producer.publish(from, header);
+            self.producer.ring().readable.notify();
+        }
     }
 }
 
 impl Drop for Writing<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.hidden > 0 {
-            self.publish();
-        }
+        self.publish();
     }
 }
 

@@ -37,8 +37,9 @@ pub struct Producer {
     begun: bool,
 }
 
-/// Always kept free by data, so that an ABORT can be written at any time.
-pub(super) const RESERVE: u64 = HEADER;
+/// Always kept free by data, so that an ABORT can be written at any time, and the empty
+/// header after it.
+pub(super) const RESERVE: u64 = 2 * HEADER;
 /// A chunk's length has 32 bits.
 const LONGEST_CHUNK: u64 = 1 << 31;
 
@@ -48,13 +49,25 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Corrupted`] if the two positions contradict each other.
+    /// [`Corrupted`] if the positions contradict each other.
     pub fn new(ring: Direction) -> Result<Self, Corrupted> {
         // ORDERING ring-handover (acquire): a former writer published its last chunk
         // before it let go of the kernel's lock that the caller now holds; the lock
         // orders the two. Acquire for a former writer in this process.
-        let pos = ring.write_pos.load(Acquire);
+        let mut pos = ring.write_pos.load(Acquire);
         let capacity = ring.capacity();
+        if !pos.is_multiple_of(8) {
+            return Err(Corrupted("write_pos is not a multiple of 8"));
+        }
+        // The former writer may have been killed between publishing and noting that down:
+        // one chunk, or the chunks of a batch. It wrote an empty header after the last.
+        let noted = pos;
+        while let Some(head) = chunk::at(&ring, pos)? {
+            pos = pos.wrapping_add(span(head.piece, head.len as u64));
+            if pos.wrapping_sub(noted) > capacity - HEADER {
+                return Err(Corrupted("more than a ring was published and not noted down"));
+            }
+        }
         let mut producer = Self {
             ring,
             capacity,
@@ -64,9 +77,6 @@ impl Producer {
             whole_span: capacity.min(LONGEST_CHUNK) / 4,
             begun: false,
         };
-        if !pos.is_multiple_of(8) {
-            return Err(Corrupted("write_pos is not a multiple of 8"));
-        }
         producer.refresh()?;
         Ok(producer)
     }
@@ -226,51 +236,44 @@ impl Producer {
     /// Writes one chunk, for which there is room, and publishes it.
     #[inline]
     fn write(&mut self, piece: Piece, payload: &[u8]) {
-        self.fill(piece, payload);
-        self.publish();
+        let from = self.pos;
+        let header = self.fill(piece, payload);
+        self.publish(from, header);
     }
 
-    /// Writes one chunk, for which there is room. Nobody sees it before
-    /// [`publish`](Self::publish).
+    /// Writes one chunk, for which there is room, but for its header, which it gives.
     #[inline]
-    pub(super) fn fill(&mut self, piece: Piece, payload: &[u8]) {
-        let mask = self.capacity - 1;
-        #[allow(clippy::cast_possible_truncation, reason = "the ring fits the address space")]
-        let index = |pos: u64| (pos & mask) as usize;
+    pub(super) fn fill(&mut self, piece: Piece, payload: &[u8]) -> u64 {
         #[allow(clippy::cast_possible_truncation, reason = "a chunk is at most 2^32 - 1 bytes")]
         let len = payload.len() as u32;
-        let header = chunk::encode(piece, len, self.pos);
-        // Relaxed: published by a release store. The word exists: the index is
-        // below the capacity and a multiple of 8.
-        let put = |pos: u64, word: u64| {
-            if let Some(at) = self.ring.data.word(index(pos)) {
-                at.store(word, Relaxed);
-            }
-        };
-        put(self.pos, header);
+        let data = &self.ring.data;
+        // Relaxed, as the copy: published by the release store of a header.
         let mut at = self.pos.wrapping_add(HEADER);
         if let Piece::First { total } = piece {
-            put(at, total);
+            data.word(at).store(total, Relaxed);
             at = at.wrapping_add(TOTAL);
         }
-        let start = index(at);
-        // Both parts lie in the region by the arithmetic above, so neither copy fails.
-        let to_end = self.ring.data.len() - start;
-        let fitted = if payload.len() <= to_end {
-            self.ring.data.copy_in(start, payload)
-        } else {
-            let (before, after) = payload.split_at(to_end);
-            self.ring.data.copy_in(start, before).and(self.ring.data.copy_in(0, after))
-        };
+        // It fits: the caller made sure that there is room.
+        let fitted = data.copy_in(at, payload);
         debug_assert!(fitted.is_ok());
+        let header = chunk::encode(piece, len, self.pos);
         self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
+        header
     }
 
-    /// Makes what was filled visible. This store is the commit.
+    /// Makes visible what was filled from `from` on, where `header` belongs.
     #[inline]
-    pub(super) fn publish(&self) {
-        // ORDERING ring-publish (release): the chunks filled before become visible to
-        // whoever acquires write_pos in `Consumer::refresh`.
+    pub(super) fn publish(&self, from: u64, header: u64) {
+        let data = &self.ring.data;
+        // Where the next chunk will be nothing is yet, whatever was there a lap ago. The
+        // word is free: every write leaves it so.
+        data.word(self.pos).store(chunk::NONE, Relaxed);
+        // ORDERING ring-publish (release): what was filled and the empty header after it
+        // become visible to whoever acquires this header in `chunk::at`. This store is the
+        // commit.
+        data.word(from).store(header, Release);
+        // ORDERING ring-handover (release): for the next writer, see `new`. The consumer
+        // does not look at it, so the line stays here.
         self.ring.write_pos.store(self.pos, Release);
     }
 }
