@@ -4,6 +4,7 @@ use crate::error::{
     GetError, JoinThreadError, OpenError, PutReason, ShutDownError, get_error, put_reason, unusable,
 };
 use crate::local::Local;
+use crate::overflow::Overflow;
 use crate::scratch;
 use crate::shape::{Kind, Shape};
 use crate::until::Until;
@@ -57,6 +58,23 @@ impl Inner {
 
     // ---- Items ------------------------------------------------------------------
 
+    /// Whether a message of `len` bytes may be put.
+    #[inline]
+    pub(crate) fn admit(&self, len: usize) -> Result<(), PutReason> {
+        let limit = self.limit;
+        if len > limit { Err(PutReason::TooLarge { len, limit }) } else { Ok(()) }
+    }
+
+    /// This process's overflow, for queues without a limit.
+    pub(crate) fn overflow(&self) -> Option<&Arc<Overflow>> {
+        self.local.as_ref().and_then(|local| local.overflow())
+    }
+
+    /// Whether what is taken counts as a task.
+    pub(crate) fn counts_tasks(&self) -> bool {
+        matches!(self.kind, Kind::JoinableQueue)
+    }
+
     /// Puts a message on the short way. `false` says only that [`put`](Self::put) knows
     /// more.
     #[inline]
@@ -68,9 +86,7 @@ impl Inner {
 
     /// Puts a message.
     pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
-        if message.len() > self.limit {
-            return Err(PutReason::TooLarge { len: message.len(), limit: self.limit });
-        }
+        self.admit(message.len())?;
         if let Some(overflow) = self.local.as_ref().and_then(|local| local.overflow()) {
             return overflow.put(message);
         }

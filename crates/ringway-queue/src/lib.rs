@@ -27,6 +27,7 @@ mod handover;
 mod inner;
 mod joinable;
 mod local;
+mod many;
 mod overflow;
 mod parking;
 mod queue;
@@ -38,8 +39,8 @@ mod waitable;
 
 pub use builder::{Builder, DEFAULT_RING_LEN, DEFAULT_SLOT_SIZE};
 pub use error::{
-    GetError, JoinError, JoinThreadError, OpenError, PutError, PutReason, ShutDownError,
-    TaskDoneError,
+    GetError, JoinError, JoinThreadError, OpenError, PutError, PutManyError, PutReason,
+    ShutDownError, TaskDoneError,
 };
 pub use joinable::JoinableQueue;
 pub use queue::Queue;

@@ -32,4 +32,12 @@ impl Until {
             Self::Deadline(_) => policy.looks(),
         }
     }
+
+    /// Whether there is no time left. A try has none.
+    pub(crate) fn passed(&self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Deadline(deadline) => deadline.passed(),
+        }
+    }
 }

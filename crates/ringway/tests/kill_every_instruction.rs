@@ -66,6 +66,8 @@ fn main() -> std::process::ExitCode {
     for (name, op) in [
         ("put", Op::TryPut),
         ("get", Op::TryGet),
+        ("batch put", Op::PutMany),
+        ("batch get", Op::GetMany),
         ("put into a full ring", Op::Put),
         ("get from an empty ring", Op::Get),
         ("attach", Op::Open),
@@ -86,6 +88,8 @@ fn main() -> std::process::ExitCode {
     for (name, op) in [
         ("stopped in put", Op::TryPut),
         ("stopped in get", Op::TryGet),
+        ("stopped in batch put", Op::PutMany),
+        ("stopped in batch get", Op::GetMany),
         ("stopped in attach", Op::Open),
         ("stopped in repair", if guarded { Op::Guard } else { Op::Repair }),
     ] {
@@ -110,7 +114,7 @@ fn main() -> std::process::ExitCode {
     }
     kill::tally::summary();
     println!("paths of repair taken: {paths:?}");
-    for path in ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"] {
+    for path in ["TOMB", "REDELIVER", "FINISHED", "TAKEN", "RETRY", "HALF-REPAIRED"] {
         if words.is_empty() && !paths.contains_key(path) {
             println!("no kill led to {path}: the test has lost its object");
             good = false;

@@ -23,6 +23,9 @@ pub(crate) const TOMB: u64 = 2;
 pub(crate) const TAKEN: u64 = 3;
 pub(crate) const REDELIVER: u64 = 4;
 
+/// The kind of an announcement: a batch that was taken.
+const DONE: u64 = 3;
+
 /// Somebody may be asleep.
 const ASLEEP: u32 = 1;
 
@@ -110,11 +113,37 @@ impl Image {
 
     /// The messages that are committed and not taken.
     pub(crate) fn held(&self) -> Vec<u64> {
-        let slots = (0..self.slots()).map(|index| self.slot(index));
+        let done = self.done();
+        let slots = (0..self.slots()).filter(|index| !done.contains(index));
         slots
+            .map(|index| self.slot(index))
             .filter(|(state, _)| [FULL, TAKEN, REDELIVER].contains(&(state & 15)))
             .map(|s| s.1)
             .collect()
+    }
+
+    /// The slots that batches have committed as taken and not released.
+    pub(crate) fn done(&self) -> Vec<usize> {
+        let bits = u64::BITS - (self.slots() as u64 - 1).leading_zeros();
+        let mask = (1 << bits) - 1;
+        let mut done = Vec::new();
+        for actor in 0..self.param(3) {
+            let at = self.actors_at() + actor * LINE;
+            let (word, count) = (self.word(at), self.word(at + 8));
+            if word & 3 != DONE {
+                continue;
+            }
+            let mut position = word >> 2;
+            for _ in 0..count {
+                let index = usize::try_from(position & mask).expect("a slot");
+                if self.slot(index).0 == position >> bits << 16 | FULL {
+                    done.push(index);
+                }
+                let last = index + 1 == self.slots();
+                position = if last { (position | mask) + 1 } else { position + 1 };
+            }
+        }
+        done
     }
 
     /// The phase of the slot that has message `n`.
