@@ -46,5 +46,7 @@ pub use joinable::JoinableQueue;
 pub use queue::Queue;
 pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};
 pub use ringway_core::Error;
+pub use ringway_core::mpmc::Stats;
+pub use ringway_core::peer::guardian::WatchMode;
 pub use ringway_core::wait::WaitPolicy;
 pub use simple::SimpleQueue;

@@ -7,6 +7,7 @@ use crate::until::Until;
 use core::fmt;
 use core::marker::PhantomData;
 use ringway_codec::{Codec, DecodeError, Postcard};
+use ringway_core::mpmc::Stats;
 use ringway_core::wait::WaitPolicy;
 use std::time::{Duration, Instant};
 
@@ -175,6 +176,12 @@ impl<T, C> Queue<T, C> {
     /// Whether the queue was shut down, by whomever.
     pub fn is_shut_down(&self) -> bool {
         self.inner.ring.is_shut_down()
+    }
+
+    /// What this process has seen of deaths among the queue's users, and done about them,
+    /// since it attached; and how it hears of them.
+    pub fn stats(&self) -> Stats {
+        self.inner.ring.stats()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Refused system calls: what takes their place, or the error that says so.
 
-use crate::common::{LONG, Scene, child, fork};
+use crate::common::{Gate, LONG, Scene, child, fork};
 use crate::refuse::{refuse, refusing};
 use crate::{POLICIES, exchange, first_of, number_pipe, numbers};
 use libc::{ENOSYS, EPERM};
@@ -37,19 +37,25 @@ fn set_robust_list_refused() {
     fork(|| {
         refuse(&[refusing(libc::SYS_set_robust_list, EPERM)]);
         let queue = numbers(2, WaitPolicy::Adaptive);
-        for _ in 0..5 {
+        for deaths in 1..=5 {
+            let gate = Gate::new();
             let victim = {
                 let queue = queue.clone();
-                fork(move || {
+                fork(|| {
+                    queue.put_timeout(1, LONG).unwrap();
+                    gate.open();
                     loop {
-                        queue.put_timeout(1, LONG).unwrap();
                         queue.get_timeout(LONG).unwrap();
+                        queue.put_timeout(1, LONG).unwrap();
                     }
                 })
             };
+            gate.pass();
             std::thread::sleep(std::time::Duration::from_millis(5));
             victim.kill_and_reap();
-            // Nobody is told of the death; whoever is in the way of it asks.
+            // Nobody is told of the death: a look at all peers, four times a second, finds
+            // it. An item that was being taken comes back only then.
+            crate::common::eventually("the death is found", || queue.stats().deaths == deaths);
             while queue.get_timeout(crate::common::SHORT).is_ok() {}
             (0..2).for_each(|n| queue.put_timeout(n, LONG).unwrap());
             assert!(queue.is_full());
