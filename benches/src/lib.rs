@@ -31,6 +31,7 @@ pub mod payload;
 pub mod plot;
 pub mod queues;
 pub mod round_trip;
+pub mod rounds;
 pub mod session;
 pub mod shape;
 pub mod subject;
