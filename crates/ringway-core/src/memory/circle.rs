@@ -44,7 +44,9 @@ impl Circle {
     #[inline]
     pub fn word(&self, pos: u64) -> &AtomicU64 {
         // SAFETY: `index` gives a multiple of 8 at least 8 before the end.
-        unsafe { self.region.word_unchecked(self.index(pos)) }
+        let spot = unsafe { self.region.spot(self.index(pos)) };
+        // SAFETY: those 8 bytes are the word.
+        unsafe { spot.word(0) }
     }
 
     /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in`] does.
@@ -56,8 +58,10 @@ impl Circle {
     pub fn copy_in(&self, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
         let at = self.index(pos);
         if src.len() <= self.region.len() - at {
-            // SAFETY: `at` is a multiple of 8 inside, and `src` ends inside.
-            unsafe { self.region.copy_in_unchecked(at, src) };
+            // SAFETY: `index` gives a multiple of 8 inside.
+            let spot = unsafe { self.region.spot(at) };
+            // SAFETY: `src` ends inside.
+            unsafe { spot.copy_in(0, src) };
             return Ok(());
         }
         self.copy_in_round(at, src)
@@ -72,8 +76,10 @@ impl Circle {
     pub fn copy_out(&self, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let at = self.index(pos);
         if dst.len() <= self.region.len() - at {
-            // SAFETY: `at` is a multiple of 8 inside, and `dst` ends inside.
-            unsafe { self.region.copy_out_unchecked(at, dst) };
+            // SAFETY: `index` gives a multiple of 8 inside.
+            let spot = unsafe { self.region.spot(at) };
+            // SAFETY: `dst` ends inside.
+            unsafe { spot.copy_out(0, dst) };
             return Ok(());
         }
         self.copy_out_round(at, dst)

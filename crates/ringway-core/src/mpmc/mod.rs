@@ -62,10 +62,12 @@ pub(crate) mod layout;
 mod lend;
 mod position;
 mod put;
+mod quick;
 mod readiness;
 mod recover;
 mod ring;
 mod shared;
+mod slot;
 mod tasks;
 mod word;
 

@@ -24,6 +24,15 @@ pub enum WaitPolicy {
     Block,
 }
 
+impl WaitPolicy {
+    /// How often a call looks, with a [`spin_hint`](crate::sync::spin_hint) between, before
+    /// it does anything that takes longer.
+    #[inline]
+    pub fn looks(self) -> u32 {
+        if self == Self::Block { 1 } else { LOOKS }
+    }
+}
+
 /// The longest look of [`WaitPolicy::Adaptive`]: what a sleep and wake-up cost here.
 const LONGEST: Duration = Duration::from_micros(20);
 /// The shortest: enough to notice that looking would pay again.
@@ -66,7 +75,7 @@ impl Spinner {
     /// microsecond, which is as long as most waits are. With [`WaitPolicy::Block`] one look.
     #[inline]
     pub fn glance<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        let mut left = if self.policy == WaitPolicy::Block { 1 } else { LOOKS };
+        let mut left = self.policy.looks();
         loop {
             if let Some(found) = look() {
                 return Some(found);
