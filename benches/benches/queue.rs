@@ -23,7 +23,7 @@ use ringway_benches::round_trip::{self, RoundTrip};
 use ringway_benches::session::{self, Session, measure, measure_beside};
 use ringway_benches::shape::{Queued, Shape, roles};
 use ringway_benches::subject::{self, Duplex};
-use ringway_benches::subjects::ringway::{Adaptive, Block};
+use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, TwoLines, TwoQueues};
 use ringway_benches::threads::Threads;
 use ringway_benches::{Fallible, machine, partner};
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         roles::<RingwayQueue<Adaptive, 1>, 1>(),
         roles::<RingwayQueue<Adaptive, 8>, 8>(),
         roles::<RingwayQueue<Block, 1>, 1>(),
+        roles::<RingwayQueue<Spin, 1>, 1>(),
         roles::<RingwayQueue<Block, 8>, 8>(),
         roles::<LockBased<1>, 1>(),
         roles::<LockBased<8>, 8>(),
@@ -79,6 +80,10 @@ fn shape(criterion: &mut Criterion, ledger: &mut Ledger, putters: usize, getters
     if (putters, getters) == (1, 1) {
         rows.queue::<PipeQueue, 1>();
         rows.queue::<PipeQueue, 8>();
+        // With more of them than processors, spinning measures the scheduler's time slice.
+        if machine::places().is_some() {
+            rows.queue::<RingwayQueue<Spin, 1>, 1>();
+        }
     }
     if putters == getters && putters <= 2 {
         let start = || {

@@ -9,7 +9,7 @@
 //! [`watchdog`], loudly.
 //!
 //! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
-//! timed by criterion. [`latency`] looks at single messages, also beside a
+//! timed by criterion. [`lifecycle`] makes and drops. [`latency`] looks at single messages, also beside a
 //! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`]
 //! what many do, [`costs`] what messages cost besides time and [`footprint`] what a pipe or
 //! queue takes while it exists. [`ledger`] keeps
@@ -22,6 +22,7 @@ pub mod footprint;
 pub mod idle;
 pub mod latency;
 pub mod ledger;
+pub mod lifecycle;
 pub mod machine;
 pub mod message;
 pub mod neighbour;
@@ -31,6 +32,7 @@ pub mod payload;
 pub mod plot;
 pub mod queues;
 pub mod round_trip;
+pub mod rounds;
 pub mod session;
 pub mod shape;
 pub mod subject;
