@@ -121,19 +121,22 @@ impl SharedRing {
     /// operations; may be wrong as soon as it returns, and one too high for each process
     /// that was stopped while it moved an item.
     pub fn total_len(&self) -> u64 {
-        const LOOKS: u32 = 10_000;
+        const LOOKS: u64 = 10_000;
         let ring = &self.any_attachment().ring;
-        for look in 0..LOOKS {
+        let mut looks = LOOKS;
+        while looks > 0 {
+            looks -= 1;
             // Overflow first: items move from there to the ring.
-            let before = ring.participants().settled_overflow();
-            let len = ring.len();
-            match before {
-                Some((items, _)) if ring.participants().settled_overflow() == before => {
+            if let before @ Some((items, _)) = ring.participants().settled_overflow() {
+                // After a death the ring looks at every slot: for as many looks.
+                let slots = if ring.is_marked() { ring.capacity() / 64 } else { 0 };
+                looks = looks.saturating_sub(slots);
+                let len = ring.len();
+                if ring.participants().settled_overflow() == before {
                     return items.saturating_add(len);
                 }
-                _ if look % 64 == 63 => std::thread::yield_now(),
-                _ => spin_hint(),
             }
+            if looks % 64 == 0 { std::thread::yield_now() } else { spin_hint() }
         }
         let overflow = ring.participants().overflow();
         overflow.saturating_add(ring.len())
