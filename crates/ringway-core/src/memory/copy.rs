@@ -227,6 +227,21 @@ mod tests {
         }
     }
 
+    /// Racing accesses of different sizes are not defined: every region begins and ends on
+    /// a word, and so does every copy.
+    #[test]
+    fn region_bytes_are_words() {
+        let memory = Memory::new(Heap::new(128));
+        assert!(memory.region(4, 8).is_err() && memory.region(8, 12).is_err());
+        let region = memory.region(0, 128).unwrap();
+        for at in 0..128 {
+            let whole = at % 8 == 0;
+            assert_eq!(region.copy_in(at, &[1]).is_ok(), whole, "in at {at}");
+            assert_eq!(region.copy_out(at, &mut [0]).is_ok(), whole, "out at {at}");
+            assert_eq!(region.word(at).is_some(), whole, "word at {at}");
+        }
+    }
+
     #[test]
     fn copies_outside_are_refused() {
         let region = Memory::new(Heap::new(64)).region(0, 64).unwrap();

@@ -30,11 +30,43 @@ impl Ring {
         }
     }
 
+    /// See [`SharedRing::accepts`].
+    #[doc(hidden)]
+    pub fn accepts(&self) -> bool {
+        // ORDERING accept-or-shutdown (SeqCst): pairs with `drained_of_overflow`.
+        fence(SeqCst);
+        !self.is_shut_down()
+    }
+
+    /// See [`SharedRing::total_len`].
+    #[doc(hidden)]
+    pub fn total_len(&self) -> u64 {
+        const LOOKS: u64 = 10_000;
+        let mut looks = LOOKS;
+        while looks > 0 {
+            looks -= 1;
+            // Overflow first: items move from there to the ring.
+            if let before @ Some((items, _)) = self.participants.settled_overflow() {
+                // After a death the ring looks at every slot: for as many looks.
+                let slots = if self.is_marked() { self.capacity() / 64 } else { 0 };
+                looks = looks.saturating_sub(slots);
+                let len = self.len();
+                if self.participants.settled_overflow() == before {
+                    return items.saturating_add(len);
+                }
+            }
+            if looks.is_multiple_of(64) { std::thread::yield_now() } else { spin_hint() }
+        }
+        self.participants.overflow().saturating_add(self.len())
+    }
+
     /// The steps of a put, on a word that keeps its flag. Rare and slow: any doubt
     /// about a slot is "pending".
     #[cold]
     fn put_after_shutdown(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
         for _ in 0..ATTEMPTS {
+            // ORDERING mpmc-claim (acquire): at least what the last claim left. SeqCst, as the
+            // look below.
             let word = self.enqueue_pos.load(SeqCst);
             if word & IMMEDIATE != 0 {
                 self.announce(actor, Announcement::IDLE);
@@ -121,25 +153,7 @@ impl SharedRing {
     /// operations; may be wrong as soon as it returns, and one too high for each process
     /// that was stopped while it moved an item.
     pub fn total_len(&self) -> u64 {
-        const LOOKS: u64 = 10_000;
-        let ring = &self.any_attachment().ring;
-        let mut looks = LOOKS;
-        while looks > 0 {
-            looks -= 1;
-            // Overflow first: items move from there to the ring.
-            if let before @ Some((items, _)) = ring.participants().settled_overflow() {
-                // After a death the ring looks at every slot: for as many looks.
-                let slots = if ring.is_marked() { ring.capacity() / 64 } else { 0 };
-                looks = looks.saturating_sub(slots);
-                let len = ring.len();
-                if ring.participants().settled_overflow() == before {
-                    return items.saturating_add(len);
-                }
-            }
-            if looks % 64 == 0 { std::thread::yield_now() } else { spin_hint() }
-        }
-        let overflow = ring.participants().overflow();
-        overflow.saturating_add(ring.len())
+        self.any_attachment().ring.total_len()
     }
 
     /// Makes those who wait for room look at what may stop them.
@@ -153,9 +167,7 @@ impl SharedRing {
     /// down. Ask after [`set_overflow`](Self::set_overflow) has counted it, and take it
     /// back if not.
     pub fn accepts(&self) -> bool {
-        // ORDERING accept-or-shutdown (SeqCst): pairs with `drained_of_overflow`.
-        fence(SeqCst);
-        !self.is_shut_down()
+        self.any_attachment().ring.accepts()
     }
 }
 

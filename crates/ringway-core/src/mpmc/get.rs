@@ -171,6 +171,7 @@ impl Ring {
     /// There is no message at `head`. Finds out why.
     #[inline(never)]
     fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
+        // ORDERING mpmc-claim (SeqCst): as the look at the tail below.
         let now = self.dequeue_pos.load(SeqCst);
         if now != head {
             return Next::Again(now);
@@ -235,6 +236,7 @@ impl Ring {
     /// there is not.
     #[cold]
     fn get_marked(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<Result<usize, TryGet>> {
+        // ORDERING mpmc-mark (acquire): as in `get_with`.
         if self.marks.load(Acquire) & marks::DISCARD != 0 {
             self.discard(actor);
             return Some(Err(TryGet::ShutDown));
@@ -248,6 +250,7 @@ impl Ring {
         actor: &mut Actor,
         buffer: &mut [u8],
     ) -> Option<Result<usize, TryGet>> {
+        // ORDERING mpmc-mark (acquire): as in `get_with`.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
         // from its own slot on.
@@ -277,7 +280,7 @@ impl Ring {
             return Some(len.ok_or(WRONG_LENGTH));
         }
         // None is left, unless one was marked since: then the generation has grown.
-        // SeqCst, as every change of the marks.
+        // ORDERING mpmc-mark (SeqCst): as every change of the marks.
         let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
         None
     }
@@ -293,8 +296,8 @@ impl Ring {
     /// Half-way through an immediate shutdown, the next getter finishes it.
     pub fn shutdown(&self, actor: &mut Actor, immediate: bool) {
         let flags = if immediate { SHUTDOWN | IMMEDIATE } else { SHUTDOWN };
-        // SeqCst: takes part in the order of claims. A put that has not claimed yet
-        // fails, for the word has changed.
+        // ORDERING mpmc-shutdown (SeqCst): takes part in the order of claims. A put that
+        // has not claimed yet fails, for the word has changed.
         self.enqueue_pos.fetch_or(flags, SeqCst);
         if immediate {
             self.set_mark(marks::DISCARD);
@@ -306,7 +309,7 @@ impl Ring {
 
     /// Whether the ring was shut down.
     pub fn is_shut_down(&self) -> bool {
-        // Acquire: who sees it also sees what was done before.
+        // ORDERING mpmc-shutdown (acquire): who sees it sees what was done before.
         self.enqueue_pos.load(Acquire) & SHUTDOWN != 0
     }
 
@@ -329,7 +332,7 @@ impl Ring {
         let mut seen = self.marks.load(Relaxed);
         loop {
             let new = seen.wrapping_add(marks::STEP) | mark;
-            // ORDERING mpmc-mark (release, in SeqCst): the marked slots. SeqCst for
+            // ORDERING mpmc-mark (SeqCst): a release of the marked slots. SeqCst for
             // sleepers, as a claim.
             match self.marks.compare_exchange(seen, new, SeqCst, Relaxed) {
                 Ok(_) => return,

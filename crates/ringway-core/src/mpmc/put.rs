@@ -159,6 +159,7 @@ impl Ring {
     /// The slot of `tail` is not free. Finds out why.
     #[inline(never)]
     fn put_blocked(&self, actor: &mut Actor, tail: u64) -> Next {
+        // ORDERING mpmc-claim (SeqCst): as the look at the head below.
         let now = self.enqueue_pos.load(SeqCst);
         if now != tail {
             return Next::Again(now);

@@ -211,6 +211,8 @@ impl Ring {
     /// moving.
     fn snapshot(&self) -> Option<(u64, u64)> {
         const LOOKS: usize = 64;
+        // ORDERING mpmc-claim (acquire): who sees one position sees the other as its claimer
+        // did, so that the distance is a true one. SeqCst, as the looks of sleepers.
         let mut tail = self.enqueue_pos.load(SeqCst);
         for _ in 0..LOOKS {
             let head = self.dequeue_pos.load(SeqCst);
@@ -231,10 +233,11 @@ impl Ring {
         const LOOKS: usize = 8;
         let mut len = 0;
         for _ in 0..LOOKS {
-            // Acquire: a mark comes with what it marks.
+            // ORDERING mpmc-mark (acquire): a mark comes with what it marks.
             let marked = self.marks.load(Acquire);
             let (tail, head) = self
                 .snapshot()
+                // ORDERING mpmc-claim (acquire): as in `snapshot`.
                 .unwrap_or_else(|| (self.enqueue_pos.load(SeqCst), self.dequeue_pos.load(SeqCst)));
             if tail & IMMEDIATE != 0 {
                 // What is there is thrown away, also what a put that was amidst commits
@@ -248,6 +251,8 @@ impl Ring {
                 return len;
             }
             len = self.count_marked(marked, len);
+            // ORDERING mpmc-claim (acquire): as in `snapshot`.
+            // ORDERING mpmc-mark (acquire): as above.
             let still = self.enqueue_pos.load(SeqCst) & POSITION_MASK == tail
                 && self.dequeue_pos.load(SeqCst) == head;
             if still && self.marks.load(Acquire) == marked {
@@ -276,7 +281,8 @@ impl Ring {
             }
         }
         if tombs == 0 && marked & marks::TOMBS != 0 {
-            // SeqCst, as every change of the marks. Failure: marked again meanwhile.
+            // ORDERING mpmc-mark (SeqCst): as every change of the marks. Failure: marked
+            // again meanwhile.
             let _ = self.marks.compare_exchange(marked, marked & !marks::TOMBS, SeqCst, Relaxed);
         }
         (len.saturating_sub(tombs) + waiting).min(self.capacity())
@@ -299,6 +305,7 @@ impl Ring {
             if state == State::of(Phase::Empty, self.positions.lap(tail)) {
                 break;
             }
+            // ORDERING mpmc-claim (acquire): as in `snapshot`.
             if self.enqueue_pos.load(SeqCst) != tail {
                 // A put took this slot between the two looks: it tells nothing.
                 continue;

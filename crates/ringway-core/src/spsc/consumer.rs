@@ -93,6 +93,7 @@ impl Consumer {
         // ORDERING ring-release (release): our reads of the chunk are done before the
         // producer, which acquires read_pos in `Producer::refresh`, overwrites it. This
         // store is the commit of a receive.
+        // ORDERING ring-handover (release): a successor starts here.
         self.ring.read_pos.store(self.pos, Release);
     }
 
