@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
     use kill::Effort;
     use kill::pipes::Op as PipeOp;
     use kill::rings::Op;
+    use kill::typed::Op as TypedOp;
     use ringway_core::peer::guardian;
     use std::collections::BTreeMap;
     use std::process::ExitCode;
@@ -95,6 +96,26 @@ fn main() -> std::process::ExitCode {
     ] {
         if wanted(name) {
             good &= kill::stops::operation(name, op, effort.sampled());
+        }
+    }
+    for (name, op) in [
+        ("queue put", TypedOp::Put),
+        ("queue get", TypedOp::Get),
+        ("queue put, serialized", TypedOp::PutCoded),
+        ("queue get, serialized", TypedOp::GetCoded),
+        ("task put", TypedOp::TaskPut),
+        ("task get", TypedOp::TaskGet),
+        ("task get from an empty queue", TypedOp::TaskGetEmpty),
+        ("task done", TypedOp::TaskDone),
+        ("task join", TypedOp::TaskJoin),
+    ] {
+        if wanted(name) {
+            good &= kill::queues::operation(name, op, effort, &mut paths);
+        }
+        let name = format!("stopped in {name}");
+        // Guardians do nothing about those who live.
+        if wanted(&name) && !guarded {
+            good &= kill::queues::stops(&name, op, effort.sampled());
         }
     }
     for (name, op) in [

@@ -14,7 +14,8 @@ const DEQUEUE_POS: usize = BODY + LINE;
 const MARKS: usize = DEQUEUE_POS + 8;
 const NOT_EMPTY: usize = BODY + 2 * LINE;
 const NOT_FULL: usize = BODY + 3 * LINE;
-const CHANGES: usize = BODY + 5 * LINE + 64;
+const TASKS_DONE: usize = BODY + 5 * LINE;
+const CHANGES: usize = TASKS_DONE + 64;
 const PARTICIPANTS: usize = BODY + 6 * LINE;
 
 pub(crate) const EMPTY: u64 = 0;
@@ -168,6 +169,11 @@ impl Image {
     pub(crate) fn events(&self) -> [u32; 2] {
         [NOT_EMPTY, NOT_FULL]
             .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1)
+    }
+
+    /// Whether a joiner of tasks may be asleep.
+    pub(crate) fn joiner_asleep(&self) -> bool {
+        u32::from(self.bytes[TASKS_DONE]) & ASLEEP != 0
     }
 
     /// How often guardians were told to look whom there is.

@@ -65,7 +65,7 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
 }
 
 /// What repair had to do, and what it met.
-fn paths(before: &Image, after: &Image) -> Vec<&'static str> {
+pub(crate) fn paths(before: &Image, after: &Image) -> Vec<&'static str> {
     let mut paths = Vec::new();
     let mut note = |seen: bool, path| {
         if seen {
