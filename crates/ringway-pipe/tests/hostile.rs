@@ -177,8 +177,7 @@ fn descriptors_that_are_no_segments() {
 }
 
 /// Words of the one ring of a one-way pipe, as the layouts document them.
-const WRITE_POS: u64 = 4096 + 256;
-const READ_POS: u64 = WRITE_POS + 128;
+const READ_POS: u64 = 4096 + 256 + 128;
 const DATA: u64 = 4096 + 4096;
 
 /// Both ends and the file of a pipe.
@@ -204,7 +203,8 @@ fn corrupted_rings_are_errors_for_both_ends_every_time() {
         let (mut receiver, mut sender, file) = open_hearted(&scene);
         sender.send(&vec![1]).unwrap();
         assert_eq!(receiver.recv().unwrap(), [1]);
-        file.write_all_at(&bad.to_ne_bytes(), WRITE_POS).unwrap();
+        // The next header: the first message took 16 bytes.
+        file.write_all_at(&bad.to_ne_bytes(), DATA + 16).unwrap();
         for _ in 0..3 {
             let error = receiver.try_recv().unwrap_err();
             assert!(matches!(&error, RecvError::Engine(e) if corrupted(e)), "{error}");

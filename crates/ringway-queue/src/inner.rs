@@ -66,17 +66,17 @@ impl Inner {
         }
     }
 
+    /// Puts a message on the short way. `false` says only that [`put`](Self::put) knows
+    /// more.
     #[inline]
-    pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
-        let quick = self.local.is_none() && message.len() <= self.limit;
-        if quick && self.ring.put_quick(message, self.looks(until)) {
-            return Ok(());
-        }
-        self.put_slow(message, until)
+    pub(crate) fn put_quick(&self, message: &[u8], until: Until) -> bool {
+        self.local.is_none()
+            && message.len() <= self.limit
+            && self.ring.put_quick(message, self.looks(until))
     }
 
-    #[inline(never)]
-    fn put_slow(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
+    /// Puts a message.
+    pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
         if message.len() > self.limit {
             return Err(PutReason::TooLarge { len: message.len(), limit: self.limit });
         }

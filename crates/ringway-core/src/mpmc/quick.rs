@@ -14,6 +14,9 @@ use crate::peer::Actor;
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin_hint;
 
+/// The message had an impossible length, and is gone. No message is as long.
+const WRONG: usize = usize::MAX;
+
 impl SharedRing {
     /// Puts `message` if that takes nothing but the ring. Looks up to `looks` times, about
     /// 30 ns apart, for room; at least once. `false` says only that
@@ -36,8 +39,8 @@ impl SharedRing {
         let attachment = self.quick()?;
         let get = |ring: &Ring, actor: &mut Actor| ring.get_quick(actor, buffer, looks);
         match attachment.with_own_actor(get)?? {
-            Some(len) => Some(Ok(len)),
-            None => Some(Err(attachment.wrong_length())),
+            WRONG => Some(Err(attachment.wrong_length())),
+            len => Some(Ok(len)),
         }
     }
 }
@@ -53,47 +56,63 @@ impl Attachment {
 impl Ring {
     #[inline]
     fn put_quick(&self, actor: &mut Actor, message: &[u8], looks: u32) -> bool {
-        if message.len() > self.payload_size() {
-            return false;
-        }
-        let mut left = looks;
-        loop {
-            // Relaxed: a first guess. The slot's state and the CAS decide.
-            let tail = self.enqueue_pos.load(Relaxed);
-            match self.put_at::<true>(actor, message, tail) {
-                At::Done(()) => return true,
-                At::Lost(_) => self.announce(actor, Announcement::IDLE),
-                At::NotFree => {}
-            }
-            left = left.saturating_sub(1);
-            if left == 0 {
-                return false;
-            }
-            spin_hint();
-        }
+        message.len() <= self.payload_size()
+            && (self.put_now(actor, message) || self.put_soon(actor, message, looks))
     }
 
-    /// The inner `None`: the message had an impossible length, and is gone.
+    /// The first look.
     #[inline]
-    fn get_quick(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> Option<Option<usize>> {
-        let mut left = looks;
-        loop {
-            // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
-            if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
-                return None;
-            }
-            // Relaxed: a first guess. The slot's state and the CAS decide.
-            let head = self.dequeue_pos.load(Relaxed);
-            match self.get_at::<true>(actor, buffer, head) {
-                At::Done(len) => return Some(len),
-                At::Lost(_) => self.announce(actor, Announcement::IDLE),
-                At::NotFree => {}
-            }
-            left = left.saturating_sub(1);
-            if left == 0 {
-                return None;
-            }
-            spin_hint();
+    fn put_now(&self, actor: &mut Actor, message: &[u8]) -> bool {
+        // Relaxed: a first guess. The slot's state and the CAS decide.
+        let tail = self.enqueue_pos.load(Relaxed);
+        match self.put_at::<true>(actor, message, tail) {
+            At::Done(()) => return true,
+            // Nobody waits or leaves while it announces: repair would wait for it.
+            At::Lost(_) => self.announce(actor, Announcement::IDLE),
+            At::NotFree => {}
         }
+        false
+    }
+
+    /// The others. Apart, so that the first stays short.
+    #[inline(never)]
+    fn put_soon(&self, actor: &mut Actor, message: &[u8], looks: u32) -> bool {
+        (1..looks).any(|_| {
+            spin_hint();
+            self.put_now(actor, message)
+        })
+    }
+
+    /// The length of the message, or [`WRONG`].
+    #[inline]
+    fn get_quick(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> Option<usize> {
+        self.get_now(actor, buffer).or_else(|| self.get_soon(actor, buffer, looks))
+    }
+
+    /// The first look.
+    #[inline]
+    fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<usize> {
+        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
+        if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
+            return None;
+        }
+        // Relaxed: a first guess. The slot's state and the CAS decide.
+        let head = self.dequeue_pos.load(Relaxed);
+        match self.get_at::<true>(actor, buffer, head) {
+            At::Done(len) => return Some(len.unwrap_or(WRONG)),
+            // As in `put_now`.
+            At::Lost(_) => self.announce(actor, Announcement::IDLE),
+            At::NotFree => {}
+        }
+        None
+    }
+
+    /// The others.
+    #[inline(never)]
+    fn get_soon(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> Option<usize> {
+        (1..looks).find_map(|_| {
+            spin_hint();
+            self.get_now(actor, buffer)
+        })
     }
 }

@@ -80,6 +80,12 @@ impl SharedRing {
     /// This process's attachment, if it has one already.
     #[inline]
     pub(super) fn quick(&self) -> Option<&Arc<Attachment>> {
+        let attachment = &self.link.attachment;
+        if attachment.is_usable() { Some(attachment) } else { self.quick_after_fork() }
+    }
+
+    #[inline(never)]
+    fn quick_after_fork(&self) -> Option<&Arc<Attachment>> {
         let mut link = &self.link;
         // Comes round once per fork between the handle's making and this process.
         while !link.attachment.is_usable() {

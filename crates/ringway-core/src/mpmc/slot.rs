@@ -57,9 +57,19 @@ impl<'a> Slot<'a> {
         if len > limit || meta.kind() != Meta::INLINE {
             return None;
         }
-        let fits = len.min(buffer.len());
-        self.0.copy_out(&mut buffer[..fits]).ok()?;
+        // Apart, so that the copy of a length that the caller knows is a few instructions.
+        if len == buffer.len() {
+            self.0.copy_out(buffer).ok()?;
+        } else {
+            self.read_part(len, buffer)?;
+        }
         Some(len)
+    }
+
+    #[inline(never)]
+    fn read_part(&self, len: usize, buffer: &mut [u8]) -> Option<()> {
+        let fits = len.min(buffer.len());
+        self.0.copy_out(&mut buffer[..fits]).ok()
     }
 
     /// COMMIT of a get: the slot is free for the put of `next_lap`.
