@@ -11,7 +11,7 @@ use super::ring::Ring;
 use super::shared::SharedRing;
 use super::word::{Announcement, marks};
 use crate::peer::Actor;
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_hint;
 
 /// The message had an impossible length, and is gone. No message is as long.
@@ -92,8 +92,8 @@ impl Ring {
     /// The first look.
     #[inline]
     fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<usize> {
-        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
-        if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
+        // Relaxed: a reason to leave it to the long way, which looks again.
+        if self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0 {
             return None;
         }
         // Relaxed: a first guess. The slot's state and the CAS decide.
