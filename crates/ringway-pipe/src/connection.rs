@@ -1,5 +1,6 @@
 //! The ends of a two-way pipe.
 
+use crate::end::BOTH;
 use crate::error::{RecvError, SendError, SendManyError};
 use crate::{Receiver, Sender};
 use core::fmt;
@@ -29,7 +30,7 @@ impl<S, R, C> Connection<S, R, C> {
 
     /// Closes this process's hold of the end, as dropping it does. Idempotent.
     pub fn close(&self) {
-        self.sender.close();
+        self.sender.half.end().close(BOTH);
     }
 
     /// What a blocked call does before it sleeps.

@@ -1,5 +1,6 @@
 //! The typed ends of one-way pipes.
 
+use crate::end::{RECEIVING, SENDING};
 use crate::error::{RecvError, SendError};
 use crate::recv::{Next, RecvHalf};
 use crate::send::SendHalf;
@@ -57,7 +58,7 @@ impl<T, C> Sender<T, C> {
     /// receiver gets what was sent, then [`RecvError::Eof`], unless another process
     /// holds a copy of this end.
     pub fn close(&self) {
-        self.half.end().close();
+        self.half.end().close(SENDING);
     }
 
     /// What a blocked call does before it sleeps.
@@ -180,7 +181,7 @@ impl<T, C> Receiver<T, C> {
     /// sender gets [`SendError::BrokenPipe`], unless another process holds a copy of
     /// this end.
     pub fn close(&self) {
-        self.half.end.close();
+        self.half.end.close(RECEIVING);
     }
 
     /// What a blocked call does before it sleeps.

@@ -1,6 +1,6 @@
 //! The receiving half of an end: bytes out, waiting, putting streamed messages together.
 
-use crate::end::{CLOSED, Hold};
+use crate::end::{CLOSED, Hold, RECEIVING};
 use crate::error::{OpenError, RecvError};
 use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
@@ -330,7 +330,10 @@ impl RecvHalf {
     /// Takes the end, or takes it anew after a fork.
     #[cold]
     fn enter(&mut self) -> Result<(), RecvError> {
-        self.end.take()?;
+        if let Err(why) = self.end.take(RECEIVING) {
+            self.leave();
+            return Err(why.into());
+        }
         if self.taken != generation() || self.consumer.is_none() {
             // The types offer a receiving half only where there is a ring.
             let ring = self.end.incoming.clone().ok_or(RecvError::Closed)?;
@@ -356,6 +359,14 @@ impl RecvHalf {
 
     #[cold]
     fn idle_wait(&mut self, until: Until) -> Result<(), RecvError> {
+        let waited = self.park(until);
+        if matches!(waited, Err(RecvError::Closed)) {
+            self.leave();
+        }
+        waited
+    }
+
+    fn park(&mut self, until: Until) -> Result<(), RecvError> {
         self.settle();
         let Self { end, consumer, departures, spinner, partial, .. } = self;
         let Some(consumer) = consumer.as_ref() else { return Err(RecvError::Closed) };
@@ -389,8 +400,21 @@ impl RecvHalf {
         }
     }
 
+    /// Touches the ring no more, if the end is closed or the half dropped.
+    pub(crate) fn leave(&mut self) {
+        if self.taken == generation() && self.consumer.take().is_some() {
+            self.end.leave(RECEIVING);
+        }
+    }
+
     fn corrupted(&self, what: Corrupted) -> RecvError {
         Error::corrupted(&self.end.label, what.0).into()
+    }
+}
+
+impl Drop for RecvHalf {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sending half of an end: bytes in, waiting, streaming.
 
-use crate::end::{CLOSED, End, Hold, PEER_GONE};
+use crate::end::{CLOSED, End, Hold, PEER_GONE, SENDING};
 use crate::error::{OpenError, SendError};
 use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
@@ -59,7 +59,18 @@ impl SendHalf {
             producer.ring().readable.notify();
             return Ok(());
         }
-        self.send_slow(message, until)
+        let sent = self.send_slow(message, until);
+        if matches!(sent, Err(SendError::Closed)) {
+            self.leave();
+        }
+        sent
+    }
+
+    /// Touches the ring no more, if the end is closed or the half dropped.
+    pub(crate) fn leave(&mut self) {
+        if self.taken == generation() && self.producer.take().is_some() {
+            self.end.leave(SENDING);
+        }
     }
 
     /// Waits until there is room for a message of `len` bytes in one chunk.
@@ -116,6 +127,12 @@ impl SendHalf {
     }
 }
 
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// Takes the end, or takes it anew after a fork.
 fn enter<'a>(
     end: &Hold,
@@ -129,7 +146,7 @@ fn enter<'a>(
     if end.state() & PEER_GONE != 0 {
         return Err(SendError::BrokenPipe);
     }
-    end.take()?;
+    end.take(SENDING)?;
     if *taken != generation() || producer.is_none() {
         // The types offer a sending half only where there is a ring.
         let ring = end.outgoing.clone().ok_or(SendError::Closed)?;

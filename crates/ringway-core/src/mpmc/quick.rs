@@ -10,7 +10,7 @@ use super::ring::Ring;
 use super::shared::SharedRing;
 use super::word::{Announcement, Phase, State, marks};
 use crate::peer::{Actor, Committed};
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_hint;
 
 // Lengths that no message has, in place of types that do not fit a register.
@@ -118,8 +118,8 @@ impl Ring {
     /// The first look. The steps of a get, as in `get_at`, with everything looked up once.
     #[inline]
     fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> usize {
-        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
-        if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
+        // Relaxed: a reason to leave it to the long way, which looks again.
+        if self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0 {
             return MISSED;
         }
         // Relaxed: a first guess. The slot's state and the CAS decide.

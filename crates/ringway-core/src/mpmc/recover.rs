@@ -20,7 +20,7 @@
 use super::cover::Claimant;
 use super::position::POSITION_MASK;
 use super::ring::Ring;
-use super::word::{Announcement, IMMEDIATE, Phase, State, marks};
+use super::word::{Announcement, Phase, State, marks};
 use crate::peer::{Liveness, Standing};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 
@@ -69,12 +69,6 @@ impl Ring {
             resolved &= self.resolve(actor, dead, liveness);
         }
         self.sweep(dead);
-        // ORDERING mpmc-shutdown (acquire): the flag stands for itself; a killed shutdown
-        // left it before its mark.
-        if self.enqueue_pos.load(Acquire) & IMMEDIATE != 0 {
-            // It may have died half-way through an immediate shutdown.
-            self.set_mark(marks::DISCARD);
-        }
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up.
         self.not_empty.broadcast();
         self.not_full.broadcast();

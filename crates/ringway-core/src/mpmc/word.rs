@@ -179,7 +179,7 @@ impl Announcement {
 pub(super) mod marks {
     /// A slot may be in REDELIVER.
     pub(in super::super) const REDELIVER: u64 = 1;
-    /// The ring was shut down and its contents are to be thrown away.
+    /// Once IMMEDIATE is set, too, what is there is to be thrown away. Marked first.
     pub(in super::super) const DISCARD: u64 = 2;
     /// A slot may be a TOMB.
     pub(in super::super) const TOMBS: u64 = 4;
