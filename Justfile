@@ -40,6 +40,7 @@ slow:
     cargo test --workspace -- --ignored
 
 # SIGKILL at every instruction of every operation; `just kill put` for one. Hours.
+# With `--guardian` in a second mode.
 kill *ARGS:
     cargo test --release -p ringway --test kill_every_instruction -- --full --nocapture {{ARGS}}
 

@@ -142,7 +142,7 @@ impl SharedRing {
             }
             // Items also come to nothing by deaths and departures, which wake nobody
             // here: hence the tick.
-            event.sleep(ticket, deadline.min(Deadline::after(super::attachment::TICK)));
+            event.sleep(ticket, deadline.min(Deadline::after(attachment.pause())));
             attachment.tick();
         }
     }

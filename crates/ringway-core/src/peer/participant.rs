@@ -190,13 +190,17 @@ impl Participants {
         self.word(id, field).map_or(0, |word| word.load(Relaxed))
     }
 
-    /// Takes the free record `id`. The caller has excluded everybody else who might.
+    /// Takes the free record `id`, and tells the guardians of the others: one that had
+    /// nobody to look after has no tick, and the kernel may never tell it of this one.
+    /// Until then `id` has nothing in its hands that others could miss. The caller has
+    /// excluded everybody else who might.
     pub fn join(&self, id: u32, identity: Identity) {
         self.store(id, at::participant::PID, identity.pid);
         self.store(id, at::participant::PID_NAMESPACE, identity.pid_namespace);
         self.store(id, at::participant::START_TIME, identity.start_time);
         self.store(id, at::participant::OVERFLOW, 0);
         self.set(id, Standing::Live);
+        self.changed();
     }
 
     /// Notes that `id` is dead and being repaired. For the holder of its exclusion.
