@@ -71,6 +71,16 @@ pub trait Codec<T> {
         None
     }
 
+    /// Decodes a whole message in memory that the value may keep: large ones need not be
+    /// there twice. The default [decodes](Self::decode) and drops it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn decode_owned(bytes: Vec<u8>) -> Result<T, DecodeError> {
+        Self::decode(&bytes)
+    }
+
     /// Decodes a message of `len` bytes that `fill` copies to where it is told. `Err`
     /// is the answer of `fill`. The default copies to `scratch`.
     ///

@@ -362,7 +362,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 }
                 Next::Stream(total) => {
                     if let Some(bytes) = self.half.stream(total, until)? {
-                        return Ok(C::decode(&bytes)?);
+                        return Ok(C::decode_owned(bytes)?);
                     }
                 }
             }
