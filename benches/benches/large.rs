@@ -7,7 +7,8 @@
 //! receives and checks. `ringway` copies in and out through the default ring of 64 KiB;
 //! longer messages are streamed. `ringway_grant` fills messages where the receiver reads
 //! them, in a ring of four messages; the largest size is left out, for it would need a ring
-//! of a GiB. `memcpy` is one copy in one process. Two processes on two processors copy at
+//! of a GiB. `memcpy` is one copy in one process, between the same two buffers every
+//! time, which its caches hold; `memcpy_uncached` is one all over 64 MiB. Two processes on two processors copy at
 //! the same time, so a pipe can be as fast as one copy.
 
 use criterion::measurement::WallTime;
@@ -75,6 +76,11 @@ fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str
     }
     let id = format!("large/{}/{size}", Memcpy::NAME);
     measure(&mut group(criterion, bytes), ledger, &id, bytes, || Ok(Memcpy::start(bytes)));
+    if (LONG..=GRANTED).contains(&bytes) {
+        let id = format!("large/{}/{size}", Memcpy::UNCACHED);
+        let start = || Ok(Memcpy::uncached(bytes));
+        measure(&mut group(criterion, bytes), ledger, &id, bytes, start);
+    }
     copied::<OsPipe>(criterion, ledger, bytes, size);
     copied::<UnixSocket>(criterion, ledger, bytes, size);
     copied::<IpcChannel>(criterion, ledger, bytes, size);
@@ -107,6 +113,9 @@ fn bars() -> Vec<Bar> {
         bar("ringway", "os_pipe", if long { Bound::Faster(5.0) } else { Bound::Told });
         let copy = (LONG..=GRANTED).contains(&bytes);
         bar("ringway", "memcpy", if copy { Bound::Faster(0.8) } else { Bound::Told });
+        if copy {
+            bar("ringway", Memcpy::UNCACHED, Bound::Told);
+        }
         bar("ringway", "unix_socket", Bound::Told);
         bar("ringway", "ipc_channel", Bound::Told);
         if bytes <= GRANTED {

@@ -110,16 +110,32 @@ fn receive(control: &Control, parcel: Parcel, size: usize) -> Fallible {
 pub struct Memcpy {
     from: Message,
     to: Message,
+    bytes: usize,
     seq: u64,
 }
+
+/// Memory to copy within so that no cache holds it.
+const UNCACHED: usize = 64 << 20;
 
 impl Memcpy {
     /// The name in the tables.
     pub const NAME: &str = "memcpy";
+    /// That of [`uncached`](Self::uncached).
+    pub const UNCACHED: &str = "memcpy_uncached";
 
-    /// For messages of `size` bytes.
+    /// For messages of `size` bytes: the same two buffers every time.
     pub fn start(size: usize) -> Self {
-        Self { from: payload::blank(size), to: payload::blank(size), seq: 0 }
+        Self::within(size, size)
+    }
+
+    /// For messages of `size` bytes, from all over 64 MiB to all over others: the cache of
+    /// no processor has them, as it does not have what another one has just written.
+    pub fn uncached(size: usize) -> Self {
+        Self::within(size, UNCACHED.max(size))
+    }
+
+    fn within(bytes: usize, room: usize) -> Self {
+        Self { from: payload::blank(room), to: payload::blank(room), bytes, seq: 0 }
     }
 }
 
@@ -127,9 +143,12 @@ impl Session for Memcpy {
     fn batch(&mut self, items: u64) -> Fallible<Duration> {
         let start = Instant::now();
         for _ in 0..items {
-            payload::stamp(&mut self.from, self.seq);
-            black_box(&mut *self.to).copy_from_slice(black_box(&self.from));
-            payload::check(&self.to, self.seq)?;
+            let places = (self.from.len() / self.bytes) as u64;
+            let at = usize::try_from(self.seq % places)? * self.bytes;
+            let (from, to) = (&mut self.from[at..][..self.bytes], &mut self.to[at..][..self.bytes]);
+            payload::stamp(from, self.seq);
+            black_box(&mut *to).copy_from_slice(black_box(from));
+            payload::check(to, self.seq)?;
             self.seq += 1;
         }
         Ok(start.elapsed())

@@ -4,8 +4,8 @@
 //! put_many:  the slots of t, t+1, … are EMPTY         get_many:  the slots of h, h+1, … are FULL
 //!            count = k, announce PUT(t)                          count = k, announce GET(h)
 //!            enqueue_pos: t → t+k    the claim                   dequeue_pos: h → h+k    the claim
-//!            each in turn:                                       copy all
-//!              write, slot.state = FULL   COMMIT of it           announce DONE(h)        COMMIT of all
+//!            write all                                           copy all
+//!            each in turn: state = FULL  COMMIT of it            announce DONE(h)        COMMIT of all
 //!            announce IDLE, count = 0                            each: slot.state = EMPTY of the next lap
 //!            wake up to k getters                                announce IDLE, count = 0
 //!                                                                wake up to k putters
@@ -98,6 +98,12 @@ impl Ring {
             let mut position = tail;
             for message in (from..).map_while(|index| batch.get(index)).zip(0..run) {
                 self.write(position, message.0);
+                position = self.positions.next(position);
+            }
+            // Apart, so that getters, who look at the first slot all the time, find many:
+            // each look takes its cache line away from the writer.
+            let mut position = tail;
+            for _ in 0..run {
                 self.publish(position);
                 position = self.positions.next(position);
             }
