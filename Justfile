@@ -15,6 +15,10 @@ test:
 bench *ARGS:
     cargo bench -p ringway-benches {{ARGS}}
 
+# The same workloads for every peer; `just compare "round trip"` for one table. Minutes to build.
+compare *ARGS:
+    cargo run --release --manifest-path benches/compare/Cargo.toml -- {{ARGS}}
+
 # Loom explores every interleaving of the small models.
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p ringway-core --test 'loom_*'
@@ -51,3 +55,12 @@ storm *ARGS:
 # Breaks the protocol on purpose and shows that the tests notice.
 mutants *ARGS:
     .ci/mutants {{ARGS}}
+
+# Throws what an input makes up at everything that reads shared memory: `just fuzz queue`
+# or `just fuzz queue 600`. The targets are in fuzz/targets.
+fuzz TARGET SECONDS="60":
+    .ci/fuzz {{SECONDS}} {{TARGET}}
+
+# AddressSanitizer over the tests that use heap storage, and Miri where it is installed.
+asan:
+    .ci/asan

@@ -31,7 +31,7 @@ type Types<T, C> = fn(T, C) -> (T, C);
 /// thread that received it.
 pub struct Sender<T, C = Postcard> {
     pub(crate) half: SendHalf,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     types: PhantomData<Types<T, C>>,
 }
 
@@ -45,7 +45,7 @@ pub struct Sender<T, C = Postcard> {
 /// process's memory.
 pub struct Receiver<T, C = Postcard> {
     pub(crate) half: RecvHalf,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     types: PhantomData<Types<T, C>>,
 }
 
@@ -362,7 +362,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 }
                 Next::Stream(total) => {
                     if let Some(bytes) = self.half.stream(total, until)? {
-                        return Ok(C::decode(&bytes)?);
+                        return Ok(C::decode_owned(bytes)?);
                     }
                 }
             }
@@ -421,7 +421,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
 /// The length as a `usize`, if it is within the limit.
 #[inline]
-fn within(len: u64, limit: Option<usize>) -> Result<usize, RecvError> {
+pub(crate) fn within(len: u64, limit: Option<usize>) -> Result<usize, RecvError> {
     let limit = limit.unwrap_or(usize::MAX);
     usize::try_from(len).ok().filter(|len| *len <= limit).ok_or(RecvError::TooLarge { len, limit })
 }

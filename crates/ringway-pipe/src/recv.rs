@@ -12,8 +12,8 @@ use ringway_core::wait::{Event, Parked, Spinner, Ticket, WaitPolicy, park};
 pub(crate) struct RecvHalf {
     pub(crate) end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
-    consumer: Option<Consumer>,
-    taken: u64,
+    pub(crate) consumer: Option<Consumer>,
+    pub(crate) taken: u64,
     /// Departures of holders of the other end that were looked into.
     departures: u32,
     spinner: Spinner,
@@ -65,6 +65,12 @@ impl RecvHalf {
     /// Whether part of a message was received. It is lost if the end goes elsewhere.
     pub(crate) fn mid_message(&self) -> bool {
         matches!(self.partial, Partial::Got { .. })
+    }
+
+    /// The consumer, if this process has the end and no streamed message is half received.
+    pub(crate) fn ready_consumer(&mut self) -> Option<&mut Consumer> {
+        let ready = self.taken == generation() && matches!(self.partial, Partial::None);
+        if ready { self.consumer.as_mut() } else { None }
     }
 
     /// The length of the next message if it is there in one chunk, or comes within about a
@@ -168,7 +174,7 @@ impl RecvHalf {
         }
     }
 
-    fn release(&mut self, head: Head) {
+    pub(crate) fn release(&mut self, head: Head) {
         if let Some(consumer) = &mut self.consumer {
             consumer.release(head);
             consumer.ring().writable.notify();

@@ -12,8 +12,8 @@ use ringway_core::wait::{Parked, Spinner, WaitPolicy, park};
 pub(crate) struct SendHalf {
     end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
-    producer: Option<Producer>,
-    taken: u64,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) taken: u64,
     /// Departures of holders of the other end that were looked into.
     departures: u32,
     spinner: Spinner,
@@ -35,6 +35,16 @@ impl SendHalf {
     /// Whether a streamed message is half sent. Never between two calls.
     pub(crate) fn mid_message(&self) -> bool {
         self.producer.as_ref().is_some_and(Producer::streaming)
+    }
+
+    /// The producer, if this process has the end and there is no news of the other one.
+    pub(crate) fn ready_producer(&mut self) -> Option<&mut Producer> {
+        let Self { end, producer, taken, departures, .. } = self;
+        let producer = producer.as_mut()?;
+        let ready = *taken == generation()
+            && end.state() == 0
+            && !end.news(&producer.ring().reader_departures, *departures);
+        ready.then_some(producer)
     }
 
     /// Sends `message`, whole or streamed.
@@ -60,6 +70,28 @@ impl SendHalf {
     pub(crate) fn leave(&mut self) {
         if self.taken == generation() && self.producer.take().is_some() {
             self.end.leave(SENDING);
+        }
+    }
+
+    /// Waits until there is room for a message of `len` bytes in one chunk.
+    pub(crate) fn reserve(&mut self, len: usize, until: Until) -> Result<(), SendError> {
+        if self.ready_producer().is_some_and(|producer| producer.reserve(len).is_ok()) {
+            return Ok(());
+        }
+        let Self { end, producer, taken, departures, spinner } = self;
+        let producer = enter(end, producer, taken, departures)?;
+        if end.departed(&producer.ring().reader_departures, departures) {
+            return Err(SendError::BrokenPipe);
+        }
+        loop {
+            match producer.reserve(len) {
+                Ok(()) => return Ok(()),
+                Err(PushError::Full) => wait(end, producer, departures, spinner, len, until)?,
+                Err(PushError::TooLong) => {
+                    return Err(SendError::WouldStream { len, limit: producer.try_limit() });
+                }
+                Err(PushError::Corrupted(what)) => return Err(corrupted(end, what)),
+            }
         }
     }
 

@@ -177,7 +177,8 @@ fn descriptors_that_are_no_segments() {
 }
 
 /// Words of the one ring of a one-way pipe, as the layouts document them.
-const READ_POS: u64 = 4096 + 256 + 128;
+const WRITE_POS: u64 = 4096 + 256;
+const READ_POS: u64 = WRITE_POS + 128;
 const DATA: u64 = 4096 + 4096;
 
 /// Both ends and the file of a pipe.
@@ -203,7 +204,10 @@ fn corrupted_rings_are_errors_for_both_ends_every_time() {
         let (mut receiver, mut sender, file) = open_hearted(&scene);
         sender.send(&vec![1]).unwrap();
         assert_eq!(receiver.recv().unwrap(), [1]);
-        // The next header: the first message took 16 bytes.
+        // Of the sender's position the receiver knows nothing; it looks where the next
+        // header will be, behind that of the first message and its one byte.
+        file.write_all_at(&bad.to_ne_bytes(), WRITE_POS).unwrap();
+        assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
         file.write_all_at(&bad.to_ne_bytes(), DATA + 16).unwrap();
         for _ in 0..3 {
             let error = receiver.try_recv().unwrap_err();

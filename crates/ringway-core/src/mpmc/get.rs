@@ -25,10 +25,10 @@ pub enum TryGet {
 }
 
 /// The slot was released, and what it held was no message.
-const WRONG_LENGTH: TryGet = TryGet::Corrupted("a message's length");
+pub(super) const WRONG_LENGTH: TryGet = TryGet::Corrupted("a message's length");
 
 /// What to do after a look at a slot without a message.
-enum Next {
+pub(super) enum Next {
     /// Look again, at this position.
     Again(u64),
     Stop(TryGet),
@@ -170,7 +170,7 @@ impl Ring {
 
     /// There is no message at `head`. Finds out why.
     #[inline(never)]
-    fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
+    pub(super) fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
         // ORDERING mpmc-claim (SeqCst): as the look at the tail below.
         let now = self.dequeue_pos.load(SeqCst);
         if now != head {
