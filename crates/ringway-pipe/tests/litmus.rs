@@ -17,6 +17,9 @@ use ringway_core::sync::Ordering::{Acquire, Relaxed, Release};
 use ringway_core::wait::{Event, barrier};
 use std::time::{Duration, Instant};
 
+/// Words of a message: enough that a copy takes a while.
+const WORDS: usize = 500;
+const BYTES: usize = 8 * WORDS;
 /// How long each goes on.
 const TIME: Duration = Duration::from_millis(800);
 
@@ -33,7 +36,7 @@ fn until(mut done: impl FnMut() -> bool) {
         if done() {
             return;
         }
-        if look % 64 == 0 {
+        if look % 512 == 0 {
             std::thread::yield_now();
         }
         std::hint::spin_loop();
@@ -111,16 +114,16 @@ fn either_the_sleeper_or_the_waker_sees_the_other() {
 #[test]
 fn a_chunk_is_whole_and_not_overwritten() {
     let _scene = Scene::begin();
-    const CAPACITY: u64 = 256;
+    const CAPACITY: u64 = 16 << 10;
     let memory = shared(CONTROL_LEN + CAPACITY);
     let ring = || Direction::new(&memory, BODY, BODY + CONTROL_LEN, CAPACITY).unwrap();
     let mut producer = Producer::new(ring()).unwrap();
     let child = fork(move || {
         let start = Instant::now();
         for n in 1_u64.. {
-            let last = n % 1024 == 0 && start.elapsed() > TIME;
+            let last = n % 64 == 0 && start.elapsed() > TIME;
             let n = if last { 0 } else { n };
-            let bytes = [n.to_ne_bytes(); 5].concat();
+            let bytes = [n.to_ne_bytes(); WORDS].concat();
             until(|| producer.try_push(&bytes).is_ok());
             if last {
                 return;
@@ -129,12 +132,11 @@ fn a_chunk_is_whole_and_not_overwritten() {
     });
     let mut consumer = Consumer::new(ring()).unwrap();
     for n in 1_u64.. {
-        let mut bytes = [0; 40];
+        let mut bytes = [0; BYTES];
         until(|| consumer.whole() == Some(bytes.len()));
         consumer.take_whole(&mut bytes);
-        let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word));
         let first = u64::from_ne_bytes(*bytes.first_chunk().unwrap());
-        assert!(words.clone().all(|word| word == first), "torn: {:?}", words.collect::<Vec<_>>());
+        assert!(bytes.as_chunks::<8>().0.iter().all(|word| *word == first.to_ne_bytes()), "torn");
         if first == 0 {
             break;
         }
@@ -158,15 +160,15 @@ fn slots(slots: u64, payload: u32) -> impl Fn() -> Ring {
 #[test]
 fn a_slot_is_reused_only_after_it_was_copied() {
     let _scene = Scene::begin();
-    let ring = slots(2, 40);
+    let ring = slots(2, 4000);
     let there = ring();
     let child = fork(move || {
         let mut actor = there.actors().claim(2, 0).unwrap();
         let start = Instant::now();
         for n in 1_u64.. {
-            let last = n % 1024 == 0 && start.elapsed() > TIME;
+            let last = n % 64 == 0 && start.elapsed() > TIME;
             let n = if last { 0 } else { n };
-            let bytes = [n.to_ne_bytes(); 5].concat();
+            let bytes = [n.to_ne_bytes(); WORDS].concat();
             until(|| there.try_put(&mut actor, &bytes).is_ok());
             if last {
                 return;
@@ -176,8 +178,8 @@ fn a_slot_is_reused_only_after_it_was_copied() {
     let here = ring();
     let mut actor = here.actors().claim(1, 1).unwrap();
     for n in 1_u64.. {
-        let mut bytes = [0; 40];
-        until(|| here.try_get(&mut actor, &mut bytes) == Ok(40));
+        let mut bytes = [0; BYTES];
+        until(|| here.try_get(&mut actor, &mut bytes) == Ok(BYTES));
         let first = u64::from_ne_bytes(*bytes.first_chunk().unwrap());
         assert!(bytes.as_chunks::<8>().0.iter().all(|word| *word == first.to_ne_bytes()), "torn");
         if first == 0 {

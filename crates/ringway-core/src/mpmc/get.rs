@@ -312,6 +312,8 @@ impl Ring {
         // has not claimed yet fails, for the word has changed.
         self.enqueue_pos.fetch_or(flags, SeqCst);
         if immediate {
+            // Again: a repair that did not see the flag may have taken the mark down.
+            self.set_mark(marks::DISCARD);
             self.discard(actor);
         }
         self.not_empty.broadcast();
@@ -325,7 +327,7 @@ impl Ring {
     }
 
     /// Whether what is there is to be thrown away.
-    fn is_discarding(&self) -> bool {
+    pub(super) fn is_discarding(&self) -> bool {
         // ORDERING mpmc-shutdown (acquire): as in `is_shut_down`.
         self.enqueue_pos.load(Acquire) & IMMEDIATE != 0
     }

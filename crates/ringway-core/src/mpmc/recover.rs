@@ -69,6 +69,7 @@ impl Ring {
             resolved &= self.resolve(actor, dead, liveness);
         }
         self.sweep(dead);
+        self.settle_discard();
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up.
         self.not_empty.broadcast();
         self.not_full.broadcast();
@@ -80,6 +81,24 @@ impl Ring {
         }
         self.participants.free(dead);
         Recovery::Done
+    }
+
+    /// Brings mark and flag of an immediate shutdown together, should its caller have died
+    /// between them.
+    fn settle_discard(&self) {
+        // ORDERING mpmc-mark (acquire): before the flag. Who shuts down marks once more after
+        // it, so that an exchange from an older mark fails.
+        let marked = self.marks.load(Acquire);
+        let there = marked & marks::DISCARD != 0;
+        match (self.is_discarding(), there) {
+            (true, false) => self.set_mark(marks::DISCARD),
+            (false, true) => {
+                let without = marked & !marks::DISCARD;
+                // ORDERING mpmc-mark (SeqCst): as every change of the marks.
+                let _ = self.marks.compare_exchange(marked, without, SeqCst, Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// Makes a tomb of `position` if the dead claimed it and did not commit. `false`

@@ -431,6 +431,9 @@ fn an_immediate_shutdown_dies_after_any_step() {
             if repaired {
                 assert_eq!(ring.recover(VICTIM, &fates), Recovery::Done);
             }
+            if repaired && steps < 2 {
+                assert_eq!(ring.marks.load(SeqCst) & marks::DISCARD, 0);
+            }
             if steps < 2 {
                 assert_eq!(ring.len(), 2);
                 assert_eq!(ring.get_number(&mut survivor), Ok(100));
