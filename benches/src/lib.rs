@@ -19,6 +19,7 @@ pub mod control;
 pub mod costs;
 pub mod dormitory;
 pub mod footprint;
+pub mod heir;
 pub mod idle;
 pub mod latency;
 pub mod ledger;
