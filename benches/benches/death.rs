@@ -1,18 +1,17 @@
-//! How soon a blocked receiver learns that its peer was killed: time from SIGKILL to the
-//! error that ends the receive, Ringway beside an OS pipe and a Unix socket in one run.
-//!
-//! The queue's counterpart, from SIGKILL of a process amidst a put to the next get, needs
-//! a victim that stops between two instructions. It is measured where that can be done:
-//! `cargo test --release -p ringway-core --lib liveness -- --nocapture --test-threads=1`.
+//! What a kill costs the survivors, Ringway beside an OS pipe and a Unix socket in one run:
+//! from SIGKILL of the peer to the error that ends a blocked receive, and from SIGKILL of
+//! a getter to the next get of another (see `ringway_benches::heir`).
 //!
 //! With a filter on the command line that does not match `death`, nothing is done.
 
 use ringway_benches::message::Message;
 use ringway_benches::partner::{self, Partner};
+use ringway_benches::queues::{PipeQueue, RingwayQueue};
+use ringway_benches::shape::Queued;
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block};
 use ringway_benches::subjects::{OsPipe, Ringway, UnixSocket};
-use ringway_benches::{Fallible, machine, oneway, session};
+use ringway_benches::{Fallible, heir, machine, oneway, session};
 use rustix::process::{Signal, kill_process};
 use std::process::ExitCode;
 use std::thread;
@@ -22,13 +21,19 @@ use std::time::{Duration, Instant};
 const LULL: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
-    let roles = [
+    let ends = [
         roles::<Ringway<Adaptive>>(),
         roles::<Ringway<Block>>(),
         roles::<OsPipe>(),
         roles::<UnixSocket>(),
     ];
-    if let Some(code) = partner::play_if_asked(roles.as_flattened()) {
+    let getters = [
+        heir::asleep_role::<Waiting<Adaptive>>(),
+        heir::asleep_role::<Waiting<Block>>(),
+        heir::asleep_role::<PipeQueue>(),
+        heir::amidst_role(<Waiting<Block> as Queued<1>>::NAME),
+    ];
+    if let Some(code) = partner::play_if_asked(&[ends.as_flattened(), &getters].concat()) {
         return code;
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -46,17 +51,32 @@ fn main() -> ExitCode {
     row::<Ringway<Block>>(rounds);
     row::<OsPipe>(rounds);
     row::<UnixSocket>(rounds);
+    println!("from SIGKILL of a getter to the next get of another, {rounds} rounds");
+    getter::<Waiting<Adaptive>>("asleep", rounds, heir::round_asleep::<Waiting<Adaptive>>);
+    getter::<Waiting<Block>>("asleep", rounds, heir::round_asleep::<Waiting<Block>>);
+    getter::<PipeQueue>("asleep", rounds, heir::round_asleep::<PipeQueue>);
+    getter::<Waiting<Block>>("amidst", rounds, heir::round_amidst::<Waiting<Block>>);
     ExitCode::SUCCESS
 }
 
+type Waiting<P> = RingwayQueue<P, 1>;
+
 fn row<S: Duplex>(rounds: usize) {
-    let once = |_| round::<S>().unwrap_or_else(|error| panic!("death/{}: {error}", S::NAME));
+    show(S::NAME.into(), rounds, round::<S>);
+}
+
+fn getter<Q: Queued<1>>(how: &str, rounds: usize, round: fn() -> Fallible<Duration>) {
+    show(format!("{how}/{}", Q::NAME), rounds, round);
+}
+
+fn show(name: String, rounds: usize, round: fn() -> Fallible<Duration>) {
+    let once = |_| round().unwrap_or_else(|error| panic!("death/{name}: {error}"));
     let mut times: Vec<Duration> = (0..rounds).map(once).collect();
     times.sort();
     let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
     println!(
-        "  death/{:<20} median {:>7.3} ms  best {:>7.3}  90 % {:>7.3}  worst {:>7.3}",
-        S::NAME,
+        "  death/{:<22} median {:>7.3} ms  best {:>7.3}  90 % {:>7.3}  worst {:>7.3}",
+        name,
         at(50),
         at(0),
         at(90),
@@ -68,11 +88,13 @@ fn row<S: Duplex>(rounds: usize) {
 fn round<S: Duplex>() -> Fallible<Duration> {
     let (mut end, parcel) = S::create()?;
     let partner = Partner::start(oneway::role::<S>().workload, S::NAME, 8, parcel)?;
-    let _armed = partner.watch();
+    let armed = partner.watch();
     // An empty batch: once it is acknowledged the partner is attached and idle.
     partner.control()?.send(0)?;
     partner.control()?.expect(0)?;
     partner.control()?.expect(0)?;
+    // From here on its end is meant.
+    drop(armed);
     let pid = partner.pid();
     let killer = thread::spawn(move || {
         thread::sleep(LULL);

@@ -21,6 +21,7 @@ pub mod control;
 pub mod costs;
 pub mod dormitory;
 pub mod footprint;
+pub mod heir;
 pub mod idle;
 pub mod large;
 pub mod latency;

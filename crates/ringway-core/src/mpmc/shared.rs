@@ -4,11 +4,13 @@ use super::attachment::Attachment;
 use super::blocking::{GetError, PutError};
 use super::keeper::Stats;
 use super::layout::{Geometry, Options};
+use super::word::Announcement;
 use crate::error::{Error, Result};
 use crate::peer::guardian::WatchMode;
 use crate::peer::{Identity, Standing};
 use crate::process::global;
 use crate::segment::{Kind, NewSegment, Place, Segment, Spec};
+use crate::sync::Ordering::SeqCst;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
@@ -218,6 +220,20 @@ impl SharedRing {
     pub fn repair(&self) -> core::result::Result<(), PutError> {
         self.attachment()?.bury_the_dead();
         Ok(())
+    }
+
+    /// Claims the oldest message and goes no further, as a getter that is killed there:
+    /// nobody gets it before this process dies. `false` if there is none. For
+    /// measurements of death.
+    #[doc(hidden)]
+    pub fn begin_get(&self) -> core::result::Result<bool, PutError> {
+        let attachment = self.attachment()?;
+        Ok(attachment.with_actor(|ring, actor| {
+            // SeqCst: as every look at a position by one who is not in a hurry.
+            let head = ring.dequeue_pos.load(SeqCst);
+            ring.announce(actor, Announcement::get(head));
+            !ring.is_empty() && ring.claim_get(head).is_ok()
+        }))
     }
 
     /// Whether this process's guardian looks after this ring, whatever

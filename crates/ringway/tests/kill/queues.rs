@@ -7,7 +7,7 @@ use super::image::{self, Image, Watched};
 use super::page::Page;
 use super::rings::until;
 use super::tally::{Fault, Kind, Seen, Tally, check, fault};
-use super::typed::{Any, Op, segment};
+use super::typed::{Any, Op, inodes, segment};
 use super::{Effort, verdict};
 use ringway_core::mpmc::SharedRing;
 use std::cell::RefCell;
@@ -85,8 +85,9 @@ fn prepare(scene: Scene, queue: Any) -> impl FnOnce(&Page) {
 
 impl Scene {
     fn set(self) -> Stage {
+        let others = inodes();
         let queue = Any::create(self.op, self.slots);
-        let (ring, watched) = segment();
+        let (ring, watched) = segment(&others);
         let page = Page::new();
         let victim = Traced::start(&page, |_| prepare(self, queue.clone()), leave);
         let given: Vec<u64> = (FIRST..FIRST + self.inside).collect();

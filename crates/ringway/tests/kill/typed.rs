@@ -5,7 +5,10 @@ use super::image::Watched;
 use ringway_core::mpmc::SharedRing;
 use ringway_core::segment::Segment;
 use ringway_queue::{Builder, JoinError, JoinableQueue, Pod, Queue, WaitPolicy};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// Several words, to be half written.
 type Item = [u64; 5];
@@ -150,15 +153,26 @@ impl Any {
     }
 }
 
-/// The ring of the only queue of this process, and its bytes.
-pub(crate) fn segment() -> (SharedRing, Watched) {
+/// The queues of this process, by the inodes of their memory. A guardian may hold one for
+/// a moment longer than its handles.
+pub(crate) fn inodes() -> BTreeSet<u64> {
+    descriptors().iter().filter_map(|path| Some(path.metadata().ok()?.ino())).collect()
+}
+
+fn descriptors() -> Vec<PathBuf> {
+    let links = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let of_queue = |path: &PathBuf| {
+        let target = std::fs::read_link(path).unwrap_or_default();
+        target.to_string_lossy().starts_with("/memfd:ringway-queue")
+    };
+    links.map(|link| link.path()).filter(of_queue).collect()
+}
+
+/// The ring of this process's queue that is not among `others`, and its bytes.
+pub(crate) fn segment(others: &BTreeSet<u64>) -> (SharedRing, Watched) {
     let open = || -> OwnedFd {
-        let links = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
-        let of_queue = links.filter(|link| {
-            let target = std::fs::read_link(link.path()).unwrap_or_default();
-            target.to_string_lossy().starts_with("/memfd:ringway-queue")
-        });
-        let path = of_queue.map(|link| link.path()).next().expect("the queue's memory");
+        let new = |path: &PathBuf| path.metadata().is_ok_and(|m| !others.contains(&m.ino()));
+        let path = descriptors().into_iter().find(new).expect("the queue's memory");
         std::fs::OpenOptions::new().read(true).write(true).open(path).expect("readable").into()
     };
     let watched = Watched::new(open());
