@@ -61,3 +61,12 @@ storm *ARGS:
 # Breaks the protocol on purpose and shows that the tests notice.
 mutants *ARGS:
     .ci/mutants {{ARGS}}
+
+# Throws what an input makes up at everything that reads shared memory: `just fuzz queue`
+# or `just fuzz queue 600`. The targets are in fuzz/targets.
+fuzz TARGET SECONDS="60":
+    .ci/fuzz {{SECONDS}} {{TARGET}}
+
+# AddressSanitizer over the tests that use heap storage, and Miri where it is installed.
+asan:
+    .ci/asan

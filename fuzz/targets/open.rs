@@ -95,7 +95,8 @@ fn as_what(kind: usize, fd: OwnedFd, parcel: &[u8]) {
             drop((queue.try_put(1), queue.try_get(), queue.len(), queue.capacity()));
         }
         2 => {
-            let queue: Result<JoinableQueue<u64>, _> = unpack(vec![fd], || Postcard::decode(parcel));
+            let queue: Result<JoinableQueue<u64>, _> =
+                unpack(vec![fd], || Postcard::decode(parcel));
             let Ok(queue) = queue else { return };
             queue.cancel_join_thread();
             drop((queue.try_put(1), queue.try_get(), queue.unfinished(), queue.task_done()));

@@ -18,7 +18,8 @@ type Tasks = JoinableQueue<(u32, Vec<u8>)>;
 /// Hands a queue over to ourselves: its bytes and its descriptor.
 fn pack(queue: &Tasks) -> (Vec<u8>, OwnedFd) {
     let mut bytes = Vec::new();
-    let pack = || Postcard::encode(queue, &mut Vec::new(), |parcel| bytes.extend_from_slice(parcel));
+    let pack =
+        || Postcard::encode(queue, &mut Vec::new(), |parcel| bytes.extend_from_slice(parcel));
     let (packed, mut fds) = collect(pack);
     packed.expect("a queue has an encoding");
     (bytes, fds.remove(0))

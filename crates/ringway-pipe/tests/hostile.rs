@@ -204,7 +204,11 @@ fn corrupted_rings_are_errors_for_both_ends_every_time() {
         let (mut receiver, mut sender, file) = open_hearted(&scene);
         sender.send(&vec![1]).unwrap();
         assert_eq!(receiver.recv().unwrap(), [1]);
+        // Of the sender's position the receiver knows nothing; it looks where the next
+        // header will be, behind that of the first message and its one byte.
         file.write_all_at(&bad.to_ne_bytes(), WRITE_POS).unwrap();
+        assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+        file.write_all_at(&bad.to_ne_bytes(), DATA + 16).unwrap();
         for _ in 0..3 {
             let error = receiver.try_recv().unwrap_err();
             assert!(matches!(&error, RecvError::Engine(e) if corrupted(e)), "{error}");

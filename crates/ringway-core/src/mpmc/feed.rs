@@ -41,18 +41,21 @@ impl Ring {
     /// See [`SharedRing::total_len`].
     #[doc(hidden)]
     pub fn total_len(&self) -> u64 {
-        const LOOKS: u32 = 10_000;
-        for look in 0..LOOKS {
+        const LOOKS: u64 = 10_000;
+        let mut looks = LOOKS;
+        while looks > 0 {
+            looks -= 1;
             // Overflow first: items move from there to the ring.
-            let before = self.participants.settled_overflow();
-            let len = self.len();
-            match before {
-                Some((items, _)) if self.participants.settled_overflow() == before => {
+            if let before @ Some((items, _)) = self.participants.settled_overflow() {
+                // After a death the ring looks at every slot: for as many looks.
+                let slots = if self.is_marked() { self.capacity() / 64 } else { 0 };
+                looks = looks.saturating_sub(slots);
+                let len = self.len();
+                if self.participants.settled_overflow() == before {
                     return items.saturating_add(len);
                 }
-                _ if look % 64 == 63 => std::thread::yield_now(),
-                _ => spin_hint(),
             }
+            if looks.is_multiple_of(64) { std::thread::yield_now() } else { spin_hint() }
         }
         self.participants.overflow().saturating_add(self.len())
     }

@@ -262,6 +262,12 @@ impl Ring {
         len
     }
 
+    /// Whether counting takes a look at every slot.
+    pub(super) fn is_marked(&self) -> bool {
+        // Relaxed: a guess at what a count will cost.
+        self.marks.load(Relaxed) & (marks::REDELIVER | marks::TOMBS) != 0
+    }
+
     /// Corrects the distance `len` by tombs and redeliverable messages. Takes down
     /// the TOMBS mark if there is none left.
     #[cold]

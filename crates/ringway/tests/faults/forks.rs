@@ -126,8 +126,9 @@ fn exec_is_a_death_in_a_queue() {
         let comm = format!("/proc/{}/comm", child.pid());
         let is_another = || std::fs::read_to_string(&comm).is_ok_and(|name| name == "sleep\n");
         eventually("it runs another program", is_another);
-        // Its place is free while it lives on.
-        fork(|| queue.put_timeout(100 + round, LONG).unwrap()).join();
+        // Its place becomes free while it lives on: the kernel closes its descriptors when
+        // the new program begins.
+        fork(|| eventually("a place is free", || queue.try_put(100 + round).is_ok())).join();
         assert_eq!(queue.get_timeout(LONG).unwrap(), 100 + round);
         child.kill_and_reap();
     }

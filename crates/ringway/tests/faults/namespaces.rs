@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "unshare")]
 
 use crate::common::{LONG, SHORT, SOON, Scene, fork, timed};
-use crate::{POLICIES, number_pipe, numbers, skipped};
+use crate::{POLICIES, number_pipe, numbers, skipped, two_fit};
 use ringway::WaitPolicy;
 use ringway::pipe::RecvError;
 use ringway::queue::GetError;
@@ -55,10 +55,7 @@ fn two_pid_namespaces_share_a_segment() {
     outer.join();
     // Nobody holds the sender any more, and what the dead left is repaired.
     assert!(matches!(receiver.recv_timeout(LONG), Err(RecvError::Eof)));
-    while queue.get_timeout(SHORT).is_ok() {}
-    (0..2).for_each(|n| queue.put_timeout(n, LONG).unwrap());
-    assert!(queue.is_full());
-    (0..2).for_each(|n| assert_eq!(queue.get_timeout(LONG).unwrap(), n));
+    two_fit(&queue);
 }
 
 /// Makes a namespace for this process's children in which the monotonic clock is ahead
