@@ -19,6 +19,12 @@ bench *ARGS:
 compare *ARGS:
     cargo run --release --manifest-path benches/compare/Cargo.toml -- {{ARGS}}
 
+# All figures and plots of docs/benchmarks.md, in one command. An hour on a quiet machine.
+figures:
+    mkdir -p target
+    RINGWAY_PLOTS=docs/plots cargo bench -p ringway-benches | tee target/figures.txt
+    RINGWAY_PLOTS=docs/plots just compare | tee -a target/figures.txt
+
 # Loom explores every interleaving of the small models.
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p ringway-core --test 'loom_*'

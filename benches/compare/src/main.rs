@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let quick = words.iter().any(|word| word == "--quick");
     let effort = if quick {
-        Effort { rounds: 3, batch: Duration::from_millis(50) }
+        Effort { rounds: 5, batch: Duration::from_millis(50) }
     } else {
         Effort { rounds: 9, batch: Duration::from_millis(150) }
     };
