@@ -10,7 +10,7 @@ use crate::peer::guardian::WatchMode;
 use crate::peer::{Identity, Standing};
 use crate::process::global;
 use crate::segment::{Kind, NewSegment, Place, Segment, Spec};
-use crate::sync::Ordering::SeqCst;
+use crate::sync::Ordering::Relaxed;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
@@ -229,8 +229,8 @@ impl SharedRing {
     pub fn begin_get(&self) -> core::result::Result<bool, PutError> {
         let attachment = self.attachment()?;
         Ok(attachment.with_actor(|ring, actor| {
-            // SeqCst: as every look at a position by one who is not in a hurry.
-            let head = ring.dequeue_pos.load(SeqCst);
+            // Relaxed: a first guess. The claim's CAS decides.
+            let head = ring.dequeue_pos.load(Relaxed);
             ring.announce(actor, Announcement::get(head));
             !ring.is_empty() && ring.claim_get(head).is_ok()
         }))
