@@ -315,7 +315,7 @@ fn a_task_on_its_way_is_never_missed() {
         let taker = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
-                ring.participants().count_task(1);
+                ring.participants().count_tasks(1, 1);
                 get(&ring, &mut actor).unwrap();
             })
         };
