@@ -109,6 +109,7 @@ fn peer() {
                 std::thread::spawn(|| std::thread::sleep(PATIENCE));
             }
         }
+        "claims a get with 6144 MiB" => _memory = vec![1_u8; 6144 << 20],
         "claims a get with 1536 MiB" => _memory = vec![1_u8; 1536 << 20],
         other => panic!("no role {other}"),
     }
