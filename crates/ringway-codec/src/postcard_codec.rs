@@ -6,6 +6,10 @@ use serde::de::DeserializeOwned;
 
 /// The postcard format: small, quick, stable, works with every serde type that does not
 /// ask the format to describe itself.
+///
+/// Decoding takes time and memory in proportion to the bytes, with one exception: a
+/// collection of a type that takes no bytes, such as `Vec<()>`, is as long as its first
+/// bytes say. Do not receive such from those you do not trust.
 #[derive(Debug, Clone, Copy)]
 pub struct Postcard;
 
