@@ -50,7 +50,19 @@ impl Sides {
 fn send(producer: &mut Producer, what: u8, input: &mut Input) {
     const MESSAGE: [u8; 700] = [0xA5; 700];
     let message = &MESSAGE[..input.below(MESSAGE.len())];
-    match what % 8 {
+    match what % 10 {
+        8 if !producer.streaming() => {
+            let mut batch = producer.writing();
+            while batch.push(message) {}
+        }
+        9 if !producer.streaming() => {
+            if producer.reserve(message.len()).is_ok() {
+                let place = producer.reserved(message.len());
+                place.write_at(0, message).expect("it was reserved");
+                assert!(place.write_at(1, message).is_err() || message.is_empty());
+                producer.commit(message.len() / 2);
+            }
+        }
         0 => drop(producer.push_whole(message)),
         1 | 2 => drop(producer.try_push(message)),
         3 => drop(producer.has_room(message.len())),
@@ -65,7 +77,7 @@ fn send(producer: &mut Producer, what: u8, input: &mut Input) {
                     break;
                 }
             }
-            if kind < 7 || !rest.is_empty() {
+            if kind != 7 || !rest.is_empty() {
                 producer.abort();
             }
         }
@@ -76,7 +88,23 @@ fn send(producer: &mut Producer, what: u8, input: &mut Input) {
 fn receive(consumer: &mut Consumer, what: u8) {
     let capacity = consumer.ring().capacity() as usize;
     let mut buffer = vec![0; capacity];
-    match what % 4 {
+    match what % 6 {
+        4 => {
+            let mut batch = consumer.reading();
+            // A peer that writes all the time must not keep us here.
+            for _ in 0..capacity {
+                let Some(len) = batch.whole() else { break };
+                batch.take(&mut buffer[..len]);
+            }
+        }
+        5 => {
+            if let Ok(Some(head)) = consumer.head() {
+                let place = consumer.payload(head);
+                place.read_at(0, &mut buffer[..head.len]).expect("it lies in the ring");
+                assert!(place.read_at(head.len, &mut [0; 1]).is_err());
+                consumer.release(head);
+            }
+        }
         0 => {
             if let Some(len) = consumer.whole() {
                 assert!(len <= capacity, "a message longer than the ring");

@@ -2,7 +2,7 @@
 
 use crate::{Input, bounded};
 use ringway_core::memory::{Heap, Memory};
-use ringway_core::mpmc::{Geometry, Options, Ring, TryGet};
+use ringway_core::mpmc::{Batch, Geometry, Options, Ring, TryGet};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::segment::BODY;
 
@@ -60,7 +60,7 @@ impl User {
         let what = input.byte();
         let message = [0x5A; 40];
         let message = &message[..input.below(message.len())];
-        bounded(|| match what % 16 {
+        bounded(|| match what % 18 {
             0..=2 => drop(ring.try_put(actor, message)),
             3..=5 => get(ring, actor, &mut [0; 40][..message.len()]),
             6 => drop(ring.try_put_accepted(actor, message)),
@@ -84,6 +84,17 @@ impl User {
                     ring.actors().release(actor);
                 }
                 ring.participants().free(3);
+            }
+            15 => {
+                let mut batch = Batch::new();
+                (0..what / 18).for_each(|_| batch.push(message));
+                let put = ring.try_put_many(actor, &batch, usize::from(what % 3));
+                assert!(put.is_ok_and(|put| put <= batch.len()) || put.is_err());
+            }
+            16 => {
+                let mut batch = Batch::new();
+                let got = ring.try_get_many(actor, message.len(), &mut batch);
+                assert!(got.is_err() || got == Ok(batch.len()), "as many as it says");
             }
             _ => ring.shutdown(actor, what & 0x10 != 0),
         });
