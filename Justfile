@@ -15,6 +15,10 @@ test:
 bench *ARGS:
     cargo bench -p ringway-benches {{ARGS}}
 
+# The same workloads for every peer; `just compare "round trip"` for one table. Minutes to build.
+compare *ARGS:
+    cargo run --release --manifest-path benches/compare/Cargo.toml -- {{ARGS}}
+
 # Loom explores every interleaving of the small models.
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p ringway-core --test 'loom_*'

@@ -4,7 +4,8 @@
 //!
 //! `pipe_oneway/SUBJECT/SIZE` is the time per message when one process sends as fast
 //! as another receives and checks. `pipe_round_trip/SUBJECT` is the time for 8 bytes
-//! there and back. `copy/WHERE/SIZE` is one `memcpy` of a message in one process, the
+//! there and back. `pipe_batch/batch32` sends and receives 32 numbers at a time, `single`
+//! beside it one; they alternate. `copy/WHERE/SIZE` is one `memcpy` of a message in one process, the
 //! work that any transport does at least once.
 //!
 //! Times depend on the machine; ratios of one run much less. The summary at the end
@@ -14,6 +15,7 @@
 //! so run it on a machine that does nothing else.
 
 use criterion::{Criterion, SamplingMode};
+use ringway_benches::batches::{self, Numbers};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::message::Message;
 use ringway_benches::oneway::OneWay;
@@ -43,7 +45,8 @@ fn main() -> ExitCode {
         roles::<TwoLines>(),
         roles::<FutexWords>(),
     ];
-    if let Some(code) = partner::play_if_asked(roles.as_flattened()) {
+    let roles = [roles.as_flattened(), &[batches::role()]].concat();
+    if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
     print!("{}", machine::sheet());
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let mut criterion = session::criterion();
     let mut ledger = Ledger::default();
     one_way(&mut criterion, &mut ledger);
+    many_at_a_time(&mut criterion, &mut ledger);
     there_and_back(&mut criterion, &mut ledger);
     copies(&mut criterion, &mut ledger);
     criterion.final_summary();
@@ -78,6 +82,14 @@ fn one_way(criterion: &mut Criterion, ledger: &mut Ledger) {
             row::<WideOsPipe>(criterion, ledger, bytes, size);
         }
     }
+}
+
+fn many_at_a_time(criterion: &mut Criterion, ledger: &mut Ledger) {
+    let mut group = criterion.benchmark_group("pipe_batch");
+    group.sampling_mode(SamplingMode::Linear);
+    let both = || Ok((Numbers::start(batches::BATCH)?, Numbers::start(1)?));
+    let ids = ("pipe_batch/batch32/8B", "pipe_batch/single/8B");
+    measure_beside(&mut group, ledger, ids, batches::SIZE, both);
 }
 
 fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
@@ -159,6 +171,7 @@ fn bars() -> Vec<Bar> {
         bar("pipe_oneway/ringway/8B", "pipe_oneway/os_pipe/8B", Faster(20.0)),
         bar("pipe_oneway/ringway/64KiB", "pipe_oneway/os_pipe/64KiB", Faster(5.0)),
         bar("pipe_oneway/ringway/1MiB", "pipe_oneway/os_pipe/1MiB", Faster(5.0)),
+        bar("pipe_batch/batch32/8B", "pipe_batch/single/8B", Faster(3.0)),
         bar("pipe_round_trip/ringway_spin", "pipe_round_trip/two_line_floor", Within(1.5)),
         bar("pipe_round_trip/ringway", "pipe_round_trip/two_line_floor", Told),
         bar("pipe_round_trip/ringway_block", "pipe_round_trip/futex_floor", Within(1.15)),

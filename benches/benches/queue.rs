@@ -7,23 +7,26 @@
 //! processes take and check. `ringway` waits adaptively, `ringway_block` sleeps at once.
 //! `crossbeam_channel` runs between threads: the ceiling of what a process boundary could
 //! leave. `ring_announced` and `ring_plain` are the ring alone with and without
-//! announcements. All putters share one processor and all getters another.
+//! announcements. `ringway_batch32` puts and takes 32 items at a time, `ringway_single`
+//! beside it one. All putters share one processor and all getters another.
 //!
 //! `queue_round_trip/SUBJECT` is the time for 8 bytes through one queue and back through
 //! another: two put-to-get latencies.
 //!
-//! `ringway` alternates with `crossbeam_channel`, `ring_announced` with `ring_plain`, and
+//! Batches alternate with single items, `ringway` with `crossbeam_channel`, `ring_announced` with `ring_plain`, and
 //! the round trips with their floors: those are compared batch by batch.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
-use ringway_benches::queues::{Announced, Bare, LockBased, PipeQueue, Plain, RingwayQueue};
+use ringway_benches::queues::{
+    Announced, Bare, LockBased, PipeQueue, Plain, RingwayBatches, RingwayQueue,
+};
 use ringway_benches::round_trip::{self, RoundTrip};
 use ringway_benches::session::{self, Session, measure, measure_beside};
 use ringway_benches::shape::{Queued, Shape, roles};
 use ringway_benches::subject::{self, Duplex};
-use ringway_benches::subjects::ringway::{Adaptive, Block};
+use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, TwoLines, TwoQueues};
 use ringway_benches::threads::Threads;
 use ringway_benches::{Fallible, machine, partner};
@@ -37,7 +40,9 @@ fn main() -> ExitCode {
         roles::<RingwayQueue<Adaptive, 1>, 1>(),
         roles::<RingwayQueue<Adaptive, 8>, 8>(),
         roles::<RingwayQueue<Block, 1>, 1>(),
+        roles::<RingwayQueue<Spin, 1>, 1>(),
         roles::<RingwayQueue<Block, 8>, 8>(),
+        roles::<RingwayBatches, 1>(),
         roles::<LockBased<1>, 1>(),
         roles::<LockBased<8>, 8>(),
         roles::<PipeQueue, 1>(),
@@ -77,8 +82,17 @@ fn shape(criterion: &mut Criterion, ledger: &mut Ledger, putters: usize, getters
     let mut rows = Rows { criterion, ledger, putters, getters };
     rows.width::<1>();
     if (putters, getters) == (1, 1) {
+        let start = || {
+            let batches = Shape::<RingwayBatches, 1>::start(putters, getters)?;
+            Ok((batches, Shape::<RingwayQueue<Adaptive, 1>, 1>::start(putters, getters)?))
+        };
+        rows.beside::<1, _, _>((RingwayBatches::NAME, "ringway_single"), start);
         rows.queue::<PipeQueue, 1>();
         rows.queue::<PipeQueue, 8>();
+        // With more of them than processors, spinning measures the scheduler's time slice.
+        if machine::places().is_some() {
+            rows.queue::<RingwayQueue<Spin, 1>, 1>();
+        }
     }
     if putters == getters && putters <= 2 {
         let start = || {
@@ -175,6 +189,11 @@ fn bars() -> Vec<Bar> {
         "queue/os_pipe/1x1/8B".into(),
         Bound::Faster(10.0),
     )];
+    bars.push(bar(
+        "queue/ringway_batch32/1x1/8B".into(),
+        "queue/ringway_single/1x1/8B".into(),
+        Bound::Faster(3.0),
+    ));
     for (putters, getters) in SHAPES {
         for size in SIZES {
             let id = |subject| format!("queue/{subject}/{putters}x{getters}/{size}");

@@ -9,19 +9,23 @@
 //! [`watchdog`], loudly.
 //!
 //! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
-//! timed by criterion. [`latency`] looks at single messages, also beside a
+//! timed by criterion. [`lifecycle`] makes and drops. [`latency`] looks at single messages, also beside a
 //! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`]
-//! what many do, [`costs`] what messages cost besides time and [`footprint`] what a pipe or
+//! what many do, [`costs`] what messages cost besides time [`large`] messages
+//! lie where they are read, [`batches`] go many at a time, and [`footprint`] is what a pipe or
 //! queue takes while it exists. [`ledger`] keeps
 //! what was measured in this run and prints it against the bars.
 
+pub mod batches;
 pub mod control;
 pub mod costs;
 pub mod dormitory;
 pub mod footprint;
 pub mod idle;
+pub mod large;
 pub mod latency;
 pub mod ledger;
+pub mod lifecycle;
 pub mod machine;
 pub mod message;
 pub mod neighbour;
@@ -31,6 +35,7 @@ pub mod payload;
 pub mod plot;
 pub mod queues;
 pub mod round_trip;
+pub mod rounds;
 pub mod session;
 pub mod shape;
 pub mod subject;

@@ -16,15 +16,18 @@ pub struct Places {
     pub partner: usize,
 }
 
+/// The processors this program was allowed to use when first asked.
+fn allowed() -> Option<&'static CpuSet> {
+    // Asked once: after pinning, the answer would be one processor.
+    static ALLOWED: OnceLock<Option<CpuSet>> = OnceLock::new();
+    ALLOWED.get_or_init(|| rustix::thread::sched_getaffinity(None).ok()).as_ref()
+}
+
 /// The first two processors this program was allowed to use when first asked.
 pub fn places() -> Option<Places> {
-    // Asked once: after pinning, the answer would be one processor.
-    static PLACES: OnceLock<Option<Places>> = OnceLock::new();
-    *PLACES.get_or_init(|| {
-        let allowed = rustix::thread::sched_getaffinity(None).ok()?;
-        let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-        Some(Places { own: cpus.next()?, partner: cpus.next()? })
-    })
+    let allowed = allowed()?;
+    let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+    Some(Places { own: cpus.next()?, partner: cpus.next()? })
 }
 
 /// How many processors this program may use.
@@ -42,6 +45,15 @@ pub fn pin(cpu: usize) -> Fallible {
     only.set(cpu);
     rustix::thread::sched_setaffinity(None, &only)?;
     Ok(())
+}
+
+/// Lets the calling thread run anywhere again.
+///
+/// # Errors
+///
+/// The system refused.
+pub fn unpin() -> Fallible {
+    allowed().map_or(Ok(()), |cpus| Ok(rustix::thread::sched_setaffinity(None, cpus)?))
 }
 
 /// Pins the benchmark itself, where there are two processors.

@@ -48,6 +48,21 @@ pub fn check(message: &[u8], seq: u64) -> Fallible {
     Ok(())
 }
 
+/// As [`check`], of a message of `len` bytes whose words `load` gives.
+///
+/// # Errors
+///
+/// Says where it differs; what `load` returned.
+#[inline]
+pub fn check_at(len: usize, seq: u64, load: impl Fn(usize) -> Fallible<[u8; WORD]>) -> Fallible {
+    for at in stamped(len) {
+        if load(at)? != word(at, seq).to_le_bytes() {
+            return Err(format!("message {seq} is wrong at byte {at}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Checks every byte.
 ///
 /// # Errors

@@ -56,6 +56,15 @@ pub trait Queued<const W: usize>: Sized {
     /// The queue is broken.
     fn put(&mut self, item: &[u64; W]) -> Fallible;
 
+    /// Puts what [`put`](Self::put) has kept back.
+    ///
+    /// # Errors
+    ///
+    /// The queue is broken.
+    fn flush(&mut self) -> Fallible {
+        Ok(())
+    }
+
     /// Takes one item; waits for it.
     ///
     /// # Errors
@@ -172,6 +181,7 @@ impl<Q: Queued<W>, const W: usize> Session for Shape<Q, W> {
         for _ in &self.getters {
             self.queue.put(&[STOP; W])?;
         }
+        self.queue.flush()?;
         let (mut count, mut sum) = (0_u64, 0_u64);
         for getter in &self.getters {
             let control = getter.control()?;
@@ -218,6 +228,7 @@ fn put<Q: Queued<W>, const W: usize>(control: &Control, parcel: Parcel, index: u
             queue.put(&item(index, seq))?;
             seq += 1;
         }
+        queue.flush()?;
         control.send(0)?;
     }
     Ok(())

@@ -5,8 +5,10 @@
 use ringway_benches::control::Parcel;
 use ringway_benches::dormitory::{self, Night};
 use ringway_benches::latency::{self, Cpus, Measured, Mode, Pair};
+use ringway_benches::lifecycle::{Life, Lives, Pipe, Queue};
 use ringway_benches::oneway::OneWay;
 use ringway_benches::partner::{self, Partner};
+use ringway_benches::queues::{LockBased, RingwayQueue};
 use ringway_benches::round_trip::RoundTrip;
 use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
@@ -48,7 +50,13 @@ fn main() -> ExitCode {
         latency::roles::<Stalling>(),
     ];
     let sleepers = [dormitory::role::<Ringway<Adaptive>>(), dormitory::role::<OsPipe>()];
-    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers].concat();
+    let lives = [
+        Pipe::<Ringway<Adaptive>>::ROLE,
+        Pipe::<UnixSocket>::ROLE,
+        Queue::<RingwayQueue<Adaptive, 1>>::ROLE,
+        Queue::<LockBased<1>>::ROLE,
+    ];
+    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers, &lives].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -64,6 +72,7 @@ fn main() -> ExitCode {
     a_sleeping_receiver_is_told_from_a_spinning_one();
     single_messages_are_timed();
     a_stall_counts_for_all_whom_it_held_up();
+    what_is_made_is_dropped();
     costs_are_seen_from_outside();
     many_sleepers_sleep_and_wake();
     a_hang_is_ended_loudly();
@@ -176,6 +185,23 @@ fn a_sleeping_receiver_is_told_from_a_spinning_one() {
     if machine::places().is_some() {
         assert!(idle::observe::<TwoLines>(Duration::from_millis(300)).is_err());
     }
+}
+
+fn what_is_made_is_dropped() {
+    fn lives<L: Life>() {
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let mut session = Lives::<L>::start().unwrap();
+        // The first brings what stays for all, threads say.
+        session.batch(1).unwrap();
+        let before = open();
+        assert!(session.batch(20).unwrap() < SOON, "{}", L::NAME);
+        assert_eq!(open(), before, "{}", L::NAME);
+        session.finish().unwrap();
+    }
+    lives::<Pipe<Ringway<Adaptive>>>();
+    lives::<Pipe<UnixSocket>>();
+    lives::<Queue<RingwayQueue<Adaptive, 1>>>();
+    lives::<Queue<LockBased<1>>>();
 }
 
 /// A message through an OS pipe is a `write` and a `read`, and nothing is free.

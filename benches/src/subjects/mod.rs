@@ -1,6 +1,7 @@
 //! The ways of moving bytes that are measured.
 
 mod futex_words;
+mod ipc_channel;
 mod lines;
 mod os_pipe;
 pub mod ringway;
@@ -9,6 +10,7 @@ mod two_queues;
 mod unix_socket;
 
 pub use futex_words::FutexWords;
+pub use ipc_channel::IpcChannel;
 pub use os_pipe::{OsPipe, WideOsPipe};
 pub use ringway::Ringway;
 pub use two_lines::TwoLines;

@@ -62,6 +62,25 @@ pub trait Codec<T> {
     /// [`DecodeError`] if the bytes are no encoding of a `T`, or if some are left over.
     fn decode(bytes: &[u8]) -> Result<T, DecodeError>;
 
+    /// Has `fill` write an encoding to where the value will be, for codecs whose
+    /// [encodings have one length](Self::FIXED_LEN) and need no decoding: the shortest way
+    /// there is. `fill` says whether it did. `None` if it did not, or was not asked.
+    #[inline]
+    fn decode_in_place(fill: impl FnOnce(&mut [u8]) -> bool) -> Option<T> {
+        let _ = fill;
+        None
+    }
+
+    /// Decodes a whole message in memory that the value may keep: large ones need not be
+    /// there twice. The default [decodes](Self::decode) and drops it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn decode_owned(bytes: Vec<u8>) -> Result<T, DecodeError> {
+        Self::decode(&bytes)
+    }
+
     /// Decodes a message of `len` bytes that `fill` copies to where it is told. `Err`
     /// is the answer of `fill`. The default copies to `scratch`.
     ///

@@ -28,6 +28,12 @@ impl<T: FromBytes + IntoBytes + Immutable> Codec<T> for Pod {
     }
 
     #[inline]
+    fn decode_in_place(fill: impl FnOnce(&mut [u8]) -> bool) -> Option<T> {
+        let mut value = T::new_zeroed();
+        fill(value.as_mut_bytes()).then_some(value)
+    }
+
+    #[inline]
     fn decode_from<E>(
         len: usize,
         _scratch: &mut Vec<u8>,

@@ -21,6 +21,10 @@ impl Codec<Vec<u8>> for Raw {
         Ok(bytes.to_vec())
     }
 
+    fn decode_owned(bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+        Ok(bytes)
+    }
+
     fn decode_from<E>(
         len: usize,
         _scratch: &mut Vec<u8>,

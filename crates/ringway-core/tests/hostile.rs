@@ -6,7 +6,7 @@
 #![cfg(not(loom))]
 
 use ringway_core::memory::{Heap, Memory};
-use ringway_core::mpmc::{Geometry, Options, Ring};
+use ringway_core::mpmc::{Batch, Geometry, Options, Ring};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::segment::BODY;
 use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Producer};
@@ -112,7 +112,22 @@ fn bytes_memory(capacity: u64) -> Memory {
 fn send_something(producer: &mut Producer, random: &mut Random) {
     let message = [0xA5; 700];
     let message = &message[..random.length(message.len())];
-    match random.below(4) {
+    match random.below(6) {
+        4 => {
+            let mut batch = producer.writing();
+            while batch.push(message) && !random.next().is_multiple_of(4) {}
+        }
+        5 => {
+            if producer.reserve(message.len()).is_ok() {
+                let place = producer.reserved(message.len());
+                let at = random.length(message.len() + 1);
+                place.write_at(at, &message[at..]).unwrap();
+                assert!(place.write_at(at, &[0; 701]).is_err());
+                if random.next().is_multiple_of(2) {
+                    producer.commit(at);
+                }
+            }
+        }
         0 => drop(producer.push_whole(message)),
         1 => drop(producer.try_push(message)),
         2 => drop(producer.has_room(message.len())),
@@ -136,7 +151,25 @@ fn send_something(producer: &mut Producer, random: &mut Random) {
 fn receive_something(consumer: &mut Consumer, random: &mut Random) {
     let capacity = usize::try_from(consumer.ring().capacity()).unwrap();
     let mut buffer = vec![0; capacity];
-    match random.below(3) {
+    match random.below(5) {
+        3 => {
+            let mut batch = consumer.reading();
+            while let Some(len) = batch.whole() {
+                batch.take(&mut buffer[..len]);
+                if random.next().is_multiple_of(4) {
+                    break;
+                }
+            }
+        }
+        4 => {
+            if let Ok(Some(head)) = consumer.head() {
+                let place = consumer.payload(head);
+                let at = random.length(head.len + 1);
+                place.read_at(at, &mut buffer[at..head.len]).unwrap();
+                assert_eq!(place.parts().map(|part| part.len()).iter().sum::<usize>(), head.len);
+                consumer.release(head);
+            }
+        }
         0 => {
             if let Some(len) = consumer.whole() {
                 consumer.take_whole(&mut buffer[..len]);
@@ -237,7 +270,17 @@ fn use_slots(
         let message = &message[..random.length(message.len())];
         let mut buffer = [0; 32];
         let buffer = &mut buffer[..random.length(32)];
-        match random.below(8) {
+        match random.below(10) {
+            8 => {
+                let mut batch = Batch::new();
+                (0..random.below(12)).for_each(|_| batch.push(message));
+                let _ = ring.try_put_many(&mut actor, &batch, random.length(3));
+            }
+            9 => {
+                let mut batch = Batch::new();
+                let got = ring.try_get_many(&mut actor, random.length(12), &mut batch);
+                assert!(got.is_err() || got == Ok(batch.len()));
+            }
             0 | 1 => drop(ring.try_put(&mut actor, message)),
             2 | 3 => drop(ring.try_get(&mut actor, buffer)),
             4 => drop(ring.try_put_accepted(&mut actor, message)),

@@ -7,7 +7,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use ringway_core::memory::Memory;
-use ringway_core::mpmc::{Announcement, Geometry, Options, Recovery, Ring, TryGet, TryPut};
+use ringway_core::mpmc::{Announcement, Batch, Geometry, Options, Recovery, Ring, TryGet, TryPut};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::wait::{Deadline, barrier};
 
@@ -291,5 +291,130 @@ fn a_sleeper_hears_of_the_put() {
         };
         assert_eq!(n, 7);
         putter.join().unwrap();
+    });
+}
+
+/// As [`explore`], with up to two preemptions: batches have many steps.
+fn explore_batches(body: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(body);
+}
+
+fn numbers(batch: &Batch) -> Vec<u64> {
+    batch.iter().map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+/// A batch of two, if there is room for two.
+fn put_two(ring: &Ring, actor: &mut Actor, n: u64) -> usize {
+    let mut batch = Batch::new();
+    batch.push(&n.to_le_bytes());
+    batch.push(&(n + 1).to_le_bytes());
+    ring.try_put_many(actor, &batch, 0).unwrap_or(0)
+}
+
+fn get_two(ring: &Ring, actor: &mut Actor) -> Vec<u64> {
+    let mut batch = Batch::new();
+    if let Err(why) = ring.try_get_many(actor, 2, &mut batch) {
+        assert!(in_passing(why), "{why:?}");
+    }
+    numbers(&batch)
+}
+
+#[test]
+fn a_batch_put_and_a_batch_got() {
+    explore_batches(|| {
+        let (ring, mut actor) = ring(2);
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || assert_eq!(put_two(&ring, &mut actor, 7), 2))
+        };
+        let mut seen = get_two(&ring, &mut actor);
+        putter.join().unwrap();
+        seen.extend(drain(&ring, &mut actor));
+        assert_eq!(seen, [7, 8]);
+    });
+}
+
+#[test]
+fn two_batches_take_two_messages_once() {
+    explore_batches(|| {
+        let (ring, mut actor) = ring(2);
+        assert_eq!(put_two(&ring, &mut actor, 7), 2);
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || get_two(&ring, &mut actor))
+        };
+        let mut seen = get_two(&ring, &mut actor);
+        seen.extend(getter.join().unwrap());
+        seen.sort_unstable();
+        assert_eq!(seen, [7, 8]);
+        assert_eq!(drain(&ring, &mut actor), []);
+    });
+}
+
+/// The dead announced the second position of what a live batch puts.
+#[test]
+fn repair_spares_the_claim_of_a_live_batch_of_puts() {
+    explore_batches(|| {
+        let (ring, mut actor) = ring(2);
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::put(1));
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || assert_eq!(put_two(&ring, &mut actor, 7), 2))
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        putter.join().unwrap();
+        finish(&ring, outcome);
+        assert_eq!(drain(&ring, &mut actor), [7, 8]);
+    });
+}
+
+/// The same for gets: what the batch took must not be delivered again.
+#[test]
+fn repair_spares_the_claim_of_a_live_batch_of_gets() {
+    explore_batches(|| {
+        let (ring, mut actor) = ring(2);
+        assert_eq!(put_two(&ring, &mut actor, 7), 2);
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.announce(&mut dead, Announcement::get(1));
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || assert_eq!(get_two(&ring, &mut actor), [7, 8]))
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        getter.join().unwrap();
+        finish(&ring, outcome);
+        assert_eq!(drain(&ring, &mut actor), []);
+    });
+}
+
+/// The dead had committed a batch and released its first slot, which is in use again
+/// while repair releases the second.
+#[test]
+fn a_putter_meets_a_batch_being_finished() {
+    explore_batches(|| {
+        let (ring, mut actor) = ring(2);
+        assert_eq!(put_two(&ring, &mut actor, 7), 2);
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        ring.actors().announce_many(&mut dead, Announcement::get(0), 2);
+        ring.claim_get_many(0, 2).unwrap();
+        ring.commit_get_many(&mut dead, 0);
+        ring.release(0);
+        let putter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || put_two(&ring, &mut actor, 20))
+        };
+        let outcome = ring.recover(2, &SecondIsDead);
+        let put = putter.join().unwrap();
+        finish(&ring, outcome);
+        assert!(put >= 1);
+        assert_eq!(drain(&ring, &mut actor), [20, 21][..put]);
     });
 }

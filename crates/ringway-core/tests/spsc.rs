@@ -229,3 +229,103 @@ fn hostile_headers_are_corrupted_and_never_followed() {
     header.store(good, SeqCst);
     assert_eq!(take(&mut consumer).unwrap(), [1; 8]);
 }
+
+#[test]
+fn a_batch_shows_when_it_ends_and_takes_its_room_back_when_it_ends() {
+    let (mut producer, mut consumer) = sides(4096);
+    let mut writing = producer.writing();
+    for n in 0..10_u64 {
+        assert!(writing.push(&n.to_ne_bytes()));
+    }
+    assert_eq!(consumer.whole(), None, "nothing was published");
+    drop(writing);
+    let mut reading = consumer.reading();
+    for n in 0..10_u64 {
+        let mut bytes = [0; 8];
+        assert_eq!(reading.whole(), Some(8));
+        reading.take(&mut bytes);
+        assert_eq!(u64::from_ne_bytes(bytes), n);
+    }
+    assert_eq!(reading.whole(), None);
+    // The writer finds no more room than the unreleased batch leaves.
+    let mut writing = producer.writing();
+    let mut more = 0;
+    while writing.push(&[0; 8]) {
+        more += 1;
+    }
+    assert_eq!(more, (4096 - 10 * 16 - 16) / 16);
+    drop(reading);
+    assert!(writing.push(&[0; 8]));
+}
+
+#[test]
+fn a_batch_longer_than_a_quarter_of_the_ring_shows_in_parts() {
+    let (mut producer, mut consumer) = sides(4096);
+    let mut writing = producer.writing();
+    let message = [0; 504];
+    assert!(writing.push(&message) && consumer.whole().is_none());
+    assert!(writing.push(&message) && consumer.whole() == Some(504));
+    assert!(writing.push(&message));
+    drop(writing);
+    let mut reading = consumer.reading();
+    for _ in 0..3 {
+        reading.take(&mut [0; 504]);
+    }
+    assert_eq!(reading.whole(), None);
+}
+
+#[test]
+fn a_batch_that_was_published_but_not_noted_down_counts() {
+    let (memory, ring) = memory(256);
+    let mut consumer = Consumer::new(ring.clone()).unwrap();
+    let (mut next, mut noted) = (0_u64, 0);
+    for round in 0..50_u64 {
+        let mut producer = Producer::new(ring.clone()).unwrap();
+        let first = next;
+        let mut writing = producer.writing();
+        // Less than a quarter of the ring: one store.
+        for _ in 0..1 + round % 3 {
+            assert!(writing.push(&next.to_ne_bytes()));
+            next += 1;
+        }
+        drop(writing);
+        // Its writer was killed between the two stores.
+        memory.word64(0).unwrap().store(noted, SeqCst);
+        noted += 16 * (next - first);
+        let mut take_all = || {
+            for n in first..next {
+                assert_eq!(take(&mut consumer).unwrap(), n.to_ne_bytes(), "round {round}");
+            }
+            assert_eq!(take(&mut consumer), None);
+        };
+        if round % 2 == 0 {
+            take_all();
+        }
+        let mut producer = Producer::new(ring.clone()).unwrap();
+        if round % 2 == 1 {
+            take_all();
+        }
+        assert!(producer.has_room(producer.try_limit()).unwrap());
+        memory.word64(0).unwrap().store(noted, SeqCst);
+    }
+}
+
+/// A writer is killed amidst a batch: nothing of it is there, and what it left behind is
+/// never taken for a message.
+#[test]
+fn a_batch_that_was_not_published_never_was() {
+    let (_, ring) = memory(256);
+    let mut consumer = Consumer::new(ring.clone()).unwrap();
+    for round in 0..100_usize {
+        let mut dead = Producer::new(ring.clone()).unwrap();
+        let mut writing = dead.writing();
+        assert!(writing.push(&[0xDD; 8]) && writing.push(&[0xDD; 8]) && writing.push(&[0xDD; 8]));
+        std::mem::forget(writing);
+        assert_eq!(take(&mut consumer), None);
+        let message = pattern(round % 40, round);
+        let mut producer = Producer::new(ring.clone()).unwrap();
+        producer.try_push(&message).unwrap();
+        assert_eq!(take(&mut consumer).unwrap(), message);
+        assert_eq!(take(&mut consumer), None, "round {round}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The ends of a two-way pipe.
 
-use crate::error::{RecvError, SendError};
+use crate::end::BOTH;
+use crate::error::{RecvError, SendError, SendManyError};
 use crate::{Receiver, Sender};
 use core::fmt;
 use ringway_codec::{Codec, Postcard};
@@ -29,7 +30,7 @@ impl<S, R, C> Connection<S, R, C> {
 
     /// Closes this process's hold of the end, as dropping it does. Idempotent.
     pub fn close(&self) {
-        self.sender.close();
+        self.sender.half.end().close(BOTH);
     }
 
     /// What a blocked call does before it sleeps.
@@ -68,6 +69,8 @@ impl<S, R, C> Connection<S, R, C> {
         recv_bytes_into(buffer: &mut [u8]) -> Result<usize, RecvError>;
         recv_bytes_into_at(buffer: &mut [u8], offset: usize) -> Result<usize, RecvError>;
         try_recv_bytes_into(buffer: &mut [u8]) -> Result<usize, RecvError>;
+        recv_bytes_many(into: &mut Vec<Vec<u8>>, max: usize, limit: Option<usize>) -> Result<usize, RecvError>;
+        try_recv_bytes_many(into: &mut Vec<Vec<u8>>, max: usize, limit: Option<usize>) -> Result<usize, RecvError>;
     }
 }
 
@@ -77,6 +80,10 @@ impl<S, R, C: Codec<S>> Connection<S, R, C> {
         try_send(value: &S) -> Result<(), SendError>;
         send_timeout(value: &S, timeout: Duration) -> Result<(), SendError>;
         send_deadline(value: &S, deadline: Instant) -> Result<(), SendError>;
+        send_many(values: &[S]) -> Result<(), SendManyError>;
+        try_send_many(values: &[S]) -> Result<(), SendManyError>;
+        send_many_timeout(values: &[S], timeout: Duration) -> Result<(), SendManyError>;
+        send_many_deadline(values: &[S], deadline: Instant) -> Result<(), SendManyError>;
     }
 }
 
@@ -86,6 +93,10 @@ impl<S, R, C: Codec<R>> Connection<S, R, C> {
         try_recv() -> Result<R, RecvError>;
         recv_timeout(timeout: Duration) -> Result<R, RecvError>;
         recv_deadline(deadline: Instant) -> Result<R, RecvError>;
+        recv_many(into: &mut Vec<R>, max: usize) -> Result<usize, RecvError>;
+        try_recv_many(into: &mut Vec<R>, max: usize) -> Result<usize, RecvError>;
+        recv_many_timeout(into: &mut Vec<R>, max: usize, timeout: Duration) -> Result<usize, RecvError>;
+        recv_many_deadline(into: &mut Vec<R>, max: usize, deadline: Instant) -> Result<usize, RecvError>;
     }
 }
 

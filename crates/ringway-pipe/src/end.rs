@@ -39,6 +39,13 @@ pub(crate) const CLOSED: u32 = 1;
 /// The kernel said that nobody holds the other end.
 pub(crate) const PEER_GONE: u32 = 2;
 
+/// The halves of an end, each of which may use its ring in a thread of its own.
+pub(crate) const SENDING: u32 = 1;
+/// See [`SENDING`].
+pub(crate) const RECEIVING: u32 = 2;
+/// For a caller who has, or has seen the last of, each half.
+pub(crate) const BOTH: u32 = SENDING | RECEIVING;
+
 /// An end and everything of it that is not on the way of a message.
 pub(crate) struct End {
     pub(crate) label: String,
@@ -92,7 +99,8 @@ impl Drop for Hold {
         // ORDERING end-holds (acq-rel): what other threads did with the end comes before its
         // close.
         if self.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.close();
+            // No handle is left, so no half is.
+            self.0.close(BOTH);
         }
     }
 }
@@ -106,6 +114,9 @@ struct Held {
     born: u64,
     /// The one in which it took the lock; 0 for never.
     taken: u64,
+    /// The halves that may be amidst a call, in this process: until they are not, the lock
+    /// stays, also when the end is closed.
+    using: u32,
 }
 
 /// The lock on [`Held`], which fork waits for: a child never finds it taken.
@@ -181,6 +192,7 @@ impl End {
                 watch: None,
                 born: generation(),
                 taken: 0,
+                using: 0,
             }),
             sibling: OnceLock::new(),
             holds: AtomicU32::new(0),
@@ -208,18 +220,20 @@ impl End {
         self.state.load(Ordering::Acquire)
     }
 
-    /// Becomes the only process that uses this end. Cheap when it is already.
+    /// Becomes the only process that uses this end, for the half `half`, which must
+    /// [`leave`](Self::leave) it. Cheap when it is already.
     ///
     /// # Errors
     ///
     /// [`OpenError::Closed`], [`OpenError::EndInUse`], [`OpenError::Engine`].
-    pub(crate) fn take(self: &Arc<Self>) -> Result<(), OpenError> {
+    pub(crate) fn take(self: &Arc<Self>, half: u32) -> Result<(), OpenError> {
         let inherited = {
             let mut held = self.held();
             if self.state() & CLOSED != 0 {
                 return Err(OpenError::Closed);
             }
             if held.taken == generation() {
+                held.using |= half;
                 return Ok(());
             }
             let inherited = held.born != generation();
@@ -227,6 +241,8 @@ impl End {
                 return Err(self.refuse_copy(&mut held));
             }
             self.take_held(&mut held)?;
+            // What a forebear's threads did with it does not count here.
+            held.using = half;
             inherited
         };
         // Only now: a use that was refused says nothing about the other end.
@@ -301,7 +317,7 @@ impl End {
             held.born != generation() && held.taken != generation()
         };
         if untouched {
-            sibling.close();
+            sibling.close(BOTH);
         }
     }
 
@@ -319,8 +335,13 @@ impl End {
         self.peer_record.registered.load(Ordering::SeqCst) == 1
     }
 
-    /// Closes this process's hold. Idempotent; wakes whoever waits, here and there.
-    pub(crate) fn close(&self) {
+    /// Closes this process's hold. Idempotent; wakes whoever waits, here and there. The
+    /// caller knows that the halves in `idle` are in no call and will find the end closed.
+    ///
+    /// To the peer the end is closed at once. Who waits to use a copy of it gets its turn
+    /// when the other half, too, has seen that it is closed: it may be copying a message,
+    /// and two processes must never write to one place of a ring.
+    pub(crate) fn close(&self, idle: u32) {
         {
             // Under the lock that fork waits for: a child's copy is open or closed, and
             // not one that counts as closed and still holds the token.
@@ -337,7 +358,10 @@ impl End {
                 // Relaxed: the departure below publishes it.
                 self.record.presence.store(PRESENCE_CLOSED, Ordering::Relaxed);
             }
-            held.segment = SegmentFd::Gone;
+            held.using &= !idle;
+            if held.using == 0 || held.taken != generation() {
+                held.segment = SegmentFd::Gone;
+            }
             // Closing the token is the news: if no copy of it is left, the kernel now
             // tells the other end. It comes before the departure is counted, so that
             // whoever sees the count and asks the kernel gets the truth.
@@ -356,6 +380,20 @@ impl End {
             ring.writer_departures.fetch_add(1, Ordering::SeqCst);
             ring.readable.notify_all();
             ring.writable.notify_all();
+        }
+    }
+
+    /// The half `half` will not touch its ring any more. The last one lets go of a closed
+    /// end's lock.
+    pub(crate) fn leave(&self, half: u32) {
+        let mut held = self.held();
+        if held.taken != generation() {
+            // A copy made by fork: the parent's half has the lock.
+            return;
+        }
+        held.using &= !half;
+        if held.using == 0 && self.state() & CLOSED != 0 {
+            held.segment = SegmentFd::Gone;
         }
     }
 
@@ -476,7 +514,7 @@ mod tests {
         // What a sender leaves that is killed between its commit and its wake-up.
         let end = sender.half.end();
         assert!(Producer::new(end.outgoing.clone().unwrap()).unwrap().push_whole(&[1]));
-        end.take().unwrap();
+        end.take(0).unwrap();
         assert_eq!(waiting.join().unwrap(), [1]);
         assert!(start.elapsed() < limit / 2, "found it only when its time was over");
     }

@@ -56,6 +56,37 @@ pub enum SendError {
     Engine(#[from] Error),
 }
 
+/// Why a batch was not sent to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("after {sent} messages of the batch: {reason}")]
+pub struct SendManyError {
+    /// How many were sent: so many of the values, from the first on, reach the receiver;
+    /// of the others nothing does.
+    pub sent: usize,
+    /// Why the next one was not.
+    #[source]
+    pub reason: SendError,
+}
+
+impl From<SendManyError> for io::Error {
+    fn from(error: SendManyError) -> Self {
+        let kind = error.reason.kind();
+        Self::new(kind, error)
+    }
+}
+
+/// A range that is not inside a granted message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{size} bytes from offset {offset} are not inside a message of {len} bytes")]
+pub struct RangeError {
+    /// Where the range begins.
+    pub offset: usize,
+    /// Its length.
+    pub size: usize,
+    /// The length of the message.
+    pub len: usize,
+}
+
 /// Why no message was received.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +112,14 @@ pub enum RecvError {
         len: u64,
         /// What the caller allows.
         limit: usize,
+    },
+    /// The message was too long for its sender to write it in one piece: it comes as a
+    /// stream and cannot be read in place. It stays where it is; [`recv`](crate::Receiver::recv)
+    /// and its like put it together.
+    #[error("a message of {len} bytes is streamed and never lies in the ring as a whole")]
+    Streamed {
+        /// Its length in bytes, as its sender says.
+        len: u64,
     },
     /// `offset` lies outside the buffer.
     #[error("offset {offset} is outside a buffer of {len} bytes")]
@@ -147,21 +186,24 @@ fn process(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
+impl SendError {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Full => io::ErrorKind::WouldBlock,
+            Self::Timeout => io::ErrorKind::TimedOut,
+            Self::BrokenPipe => io::ErrorKind::BrokenPipe,
+            Self::Closed => io::ErrorKind::NotConnected,
+            Self::EndInUse { .. } => io::ErrorKind::ResourceBusy,
+            Self::InvalidRange { .. } | Self::WouldStream { .. } => io::ErrorKind::InvalidInput,
+            Self::Encode(_) => io::ErrorKind::InvalidData,
+            Self::Engine(_) => io::ErrorKind::Other,
+        }
+    }
+}
+
 impl From<SendError> for io::Error {
     fn from(error: SendError) -> Self {
-        let kind = match &error {
-            SendError::Full => io::ErrorKind::WouldBlock,
-            SendError::Timeout => io::ErrorKind::TimedOut,
-            SendError::BrokenPipe => io::ErrorKind::BrokenPipe,
-            SendError::Closed => io::ErrorKind::NotConnected,
-            SendError::EndInUse { .. } => io::ErrorKind::ResourceBusy,
-            SendError::InvalidRange { .. } | SendError::WouldStream { .. } => {
-                io::ErrorKind::InvalidInput
-            }
-            SendError::Encode(_) => io::ErrorKind::InvalidData,
-            SendError::Engine(_) => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        Self::new(error.kind(), error)
     }
 }
 
@@ -172,6 +214,7 @@ impl From<RecvError> for io::Error {
             RecvError::Timeout => io::ErrorKind::TimedOut,
             RecvError::Eof | RecvError::Truncated => io::ErrorKind::UnexpectedEof,
             RecvError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            RecvError::Streamed { .. } => io::ErrorKind::Unsupported,
             RecvError::InvalidRange { .. } => io::ErrorKind::InvalidInput,
             RecvError::Closed => io::ErrorKind::NotConnected,
             RecvError::EndInUse { .. } => io::ErrorKind::ResourceBusy,

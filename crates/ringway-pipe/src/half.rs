@@ -1,5 +1,6 @@
 //! The typed ends of one-way pipes.
 
+use crate::end::{RECEIVING, SENDING};
 use crate::error::{RecvError, SendError};
 use crate::recv::{Next, RecvHalf};
 use crate::send::SendHalf;
@@ -30,7 +31,7 @@ type Types<T, C> = fn(T, C) -> (T, C);
 /// thread that received it.
 pub struct Sender<T, C = Postcard> {
     pub(crate) half: SendHalf,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     types: PhantomData<Types<T, C>>,
 }
 
@@ -44,7 +45,7 @@ pub struct Sender<T, C = Postcard> {
 /// process's memory.
 pub struct Receiver<T, C = Postcard> {
     pub(crate) half: RecvHalf,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     types: PhantomData<Types<T, C>>,
 }
 
@@ -57,7 +58,7 @@ impl<T, C> Sender<T, C> {
     /// receiver gets what was sent, then [`RecvError::Eof`], unless another process
     /// holds a copy of this end.
     pub fn close(&self) {
-        self.half.end().close();
+        self.half.end().close(SENDING);
     }
 
     /// What a blocked call does before it sleeps.
@@ -180,7 +181,7 @@ impl<T, C> Receiver<T, C> {
     /// sender gets [`SendError::BrokenPipe`], unless another process holds a copy of
     /// this end.
     pub fn close(&self) {
-        self.half.end.close();
+        self.half.end.close(RECEIVING);
     }
 
     /// What a blocked call does before it sleeps.
@@ -361,7 +362,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 }
                 Next::Stream(total) => {
                     if let Some(bytes) = self.half.stream(total, until)? {
-                        return Ok(C::decode(&bytes)?);
+                        return Ok(C::decode_owned(bytes)?);
                     }
                 }
             }
@@ -420,7 +421,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
 /// The length as a `usize`, if it is within the limit.
 #[inline]
-fn within(len: u64, limit: Option<usize>) -> Result<usize, RecvError> {
+pub(crate) fn within(len: u64, limit: Option<usize>) -> Result<usize, RecvError> {
     let limit = limit.unwrap_or(usize::MAX);
     usize::try_from(len).ok().filter(|len| *len <= limit).ok_or(RecvError::TooLarge { len, limit })
 }

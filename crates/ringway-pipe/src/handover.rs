@@ -5,7 +5,7 @@
 //! way, hold it for the receiver, so the pipe never ends too early.
 
 use crate::builder::{Expected, connection, duplex_signature};
-use crate::end::{End, Hold};
+use crate::end::{BOTH, End, Hold};
 use crate::error::OpenError;
 use crate::layout::{Reach, Side};
 use crate::recv::RecvHalf;
@@ -37,7 +37,8 @@ fn pack(end: &End, policy: WaitPolicy, mid_message: bool) -> Result<Parcel, Open
         |fd| give(fd).map_err(|e| Error::os("hand over", &end.label, std::io::Error::other(e)));
     let (segment, token) = (place(segment)?, place(token)?);
     // Not before the descriptors are in a parcel: without one the end stays here.
-    end.close();
+    // The caller has all of it, and is in no other call.
+    end.close(BOTH);
     Ok(Parcel {
         side: end.side as u8,
         policy: match policy {

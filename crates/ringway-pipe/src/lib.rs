@@ -17,15 +17,21 @@
 //! # }
 //! ```
 //!
+//! Small messages go fastest in batches ([`Sender::send_many`], [`Receiver::recv_many`]),
+//! large ones where they lie in the ring ([`Sender::reserve`], [`Receiver::recv_ref`]; see
+//! [`grant`]).
+//!
 //! To give an end to another process see the `ringway` crate.
 
 mod builder;
 mod connection;
 mod end;
 mod error;
+pub mod grant;
 mod half;
 mod handover;
 mod layout;
+mod many;
 mod named;
 mod recv;
 mod send;
@@ -35,7 +41,8 @@ mod waitable;
 
 pub use builder::{Builder, DEFAULT_CAPACITY, SMALLEST_CAPACITY};
 pub use connection::Connection;
-pub use error::{OpenError, RecvError, SendError};
+pub use error::{OpenError, RangeError, RecvError, SendError, SendManyError};
+pub use grant::{ReadGrant, WriteGrant};
 pub use half::{Receiver, Sender};
 pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};
 pub use ringway_core::Error;

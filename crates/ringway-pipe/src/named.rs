@@ -108,7 +108,7 @@ impl Builder {
         // The end is taken before the name exists: whoever opens the pipe finds its
         // creator alive.
         let end = named_end(shape, side, segment.unpublished())?;
-        end.take()?;
+        end.take(0)?;
         // Relaxed: published with the segment.
         end.presence().store(OPENED, Relaxed);
         segment.publish()?;
@@ -133,7 +133,7 @@ impl Builder {
             return Err(OpenError::WrongDirection { is, wanted });
         }
         let end = named_end(shape, side, &segment)?;
-        end.take()?;
+        end.take(0)?;
         // The lock is held: no other process can be here.
         // ORDERING named-presence (acq-rel): the peer that sees OPENED (acquire, in
         // `peer_is_gone`) finds the lock taken.

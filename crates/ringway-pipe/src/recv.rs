@@ -1,6 +1,6 @@
 //! The receiving half of an end: bytes out, waiting, putting streamed messages together.
 
-use crate::end::{CLOSED, Hold};
+use crate::end::{CLOSED, Hold, RECEIVING};
 use crate::error::{OpenError, RecvError};
 use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
@@ -12,8 +12,8 @@ use ringway_core::wait::{Event, Parked, Spinner, Ticket, WaitPolicy, park};
 pub(crate) struct RecvHalf {
     pub(crate) end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
-    consumer: Option<Consumer>,
-    taken: u64,
+    pub(crate) consumer: Option<Consumer>,
+    pub(crate) taken: u64,
     /// Departures of holders of the other end that were looked into.
     departures: u32,
     spinner: Spinner,
@@ -65,6 +65,12 @@ impl RecvHalf {
     /// Whether part of a message was received. It is lost if the end goes elsewhere.
     pub(crate) fn mid_message(&self) -> bool {
         matches!(self.partial, Partial::Got { .. })
+    }
+
+    /// The consumer, if this process has the end and no streamed message is half received.
+    pub(crate) fn ready_consumer(&mut self) -> Option<&mut Consumer> {
+        let ready = self.taken == generation() && matches!(self.partial, Partial::None);
+        if ready { self.consumer.as_mut() } else { None }
     }
 
     /// The length of the next message if it is there in one chunk, or comes within about a
@@ -168,7 +174,7 @@ impl RecvHalf {
         }
     }
 
-    fn release(&mut self, head: Head) {
+    pub(crate) fn release(&mut self, head: Head) {
         if let Some(consumer) = &mut self.consumer {
             consumer.release(head);
             consumer.ring().writable.notify();
@@ -324,7 +330,10 @@ impl RecvHalf {
     /// Takes the end, or takes it anew after a fork.
     #[cold]
     fn enter(&mut self) -> Result<(), RecvError> {
-        self.end.take()?;
+        if let Err(why) = self.end.take(RECEIVING) {
+            self.leave();
+            return Err(why.into());
+        }
         if self.taken != generation() || self.consumer.is_none() {
             // The types offer a receiving half only where there is a ring.
             let ring = self.end.incoming.clone().ok_or(RecvError::Closed)?;
@@ -350,6 +359,14 @@ impl RecvHalf {
 
     #[cold]
     fn idle_wait(&mut self, until: Until) -> Result<(), RecvError> {
+        let waited = self.park(until);
+        if matches!(waited, Err(RecvError::Closed)) {
+            self.leave();
+        }
+        waited
+    }
+
+    fn park(&mut self, until: Until) -> Result<(), RecvError> {
         self.settle();
         let Self { end, consumer, departures, spinner, partial, .. } = self;
         let Some(consumer) = consumer.as_ref() else { return Err(RecvError::Closed) };
@@ -383,8 +400,21 @@ impl RecvHalf {
         }
     }
 
+    /// Touches the ring no more, if the end is closed or the half dropped.
+    pub(crate) fn leave(&mut self) {
+        if self.taken == generation() && self.consumer.take().is_some() {
+            self.end.leave(RECEIVING);
+        }
+    }
+
     fn corrupted(&self, what: Corrupted) -> RecvError {
         Error::corrupted(&self.end.label, what.0).into()
+    }
+}
+
+impl Drop for RecvHalf {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sending half of an end: bytes in, waiting, streaming.
 
-use crate::end::{CLOSED, End, Hold, PEER_GONE};
+use crate::end::{CLOSED, End, Hold, PEER_GONE, SENDING};
 use crate::error::{OpenError, SendError};
 use crate::until::{PIECES_PER_LOOK, Until};
 use ringway_core::Error;
@@ -12,8 +12,8 @@ use ringway_core::wait::{Parked, Spinner, WaitPolicy, park};
 pub(crate) struct SendHalf {
     end: Hold,
     /// Made when the end is taken; belongs to the fork generation `taken`.
-    producer: Option<Producer>,
-    taken: u64,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) taken: u64,
     /// Departures of holders of the other end that were looked into.
     departures: u32,
     spinner: Spinner,
@@ -37,6 +37,16 @@ impl SendHalf {
         self.producer.as_ref().is_some_and(Producer::streaming)
     }
 
+    /// The producer, if this process has the end and there is no news of the other one.
+    pub(crate) fn ready_producer(&mut self) -> Option<&mut Producer> {
+        let Self { end, producer, taken, departures, .. } = self;
+        let producer = producer.as_mut()?;
+        let ready = *taken == generation()
+            && end.state() == 0
+            && !end.news(&producer.ring().reader_departures, *departures);
+        ready.then_some(producer)
+    }
+
     /// Sends `message`, whole or streamed.
     #[inline]
     pub(crate) fn send(&mut self, message: &[u8], until: Until) -> Result<(), SendError> {
@@ -49,7 +59,40 @@ impl SendHalf {
             producer.ring().readable.notify();
             return Ok(());
         }
-        self.send_slow(message, until)
+        let sent = self.send_slow(message, until);
+        if matches!(sent, Err(SendError::Closed)) {
+            self.leave();
+        }
+        sent
+    }
+
+    /// Touches the ring no more, if the end is closed or the half dropped.
+    pub(crate) fn leave(&mut self) {
+        if self.taken == generation() && self.producer.take().is_some() {
+            self.end.leave(SENDING);
+        }
+    }
+
+    /// Waits until there is room for a message of `len` bytes in one chunk.
+    pub(crate) fn reserve(&mut self, len: usize, until: Until) -> Result<(), SendError> {
+        if self.ready_producer().is_some_and(|producer| producer.reserve(len).is_ok()) {
+            return Ok(());
+        }
+        let Self { end, producer, taken, departures, spinner } = self;
+        let producer = enter(end, producer, taken, departures)?;
+        if end.departed(&producer.ring().reader_departures, departures) {
+            return Err(SendError::BrokenPipe);
+        }
+        loop {
+            match producer.reserve(len) {
+                Ok(()) => return Ok(()),
+                Err(PushError::Full) => wait(end, producer, departures, spinner, len, until)?,
+                Err(PushError::TooLong) => {
+                    return Err(SendError::WouldStream { len, limit: producer.try_limit() });
+                }
+                Err(PushError::Corrupted(what)) => return Err(corrupted(end, what)),
+            }
+        }
     }
 
     /// The first message, no room, news of the other end, or a long message.
@@ -84,6 +127,12 @@ impl SendHalf {
     }
 }
 
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// Takes the end, or takes it anew after a fork.
 fn enter<'a>(
     end: &Hold,
@@ -97,7 +146,7 @@ fn enter<'a>(
     if end.state() & PEER_GONE != 0 {
         return Err(SendError::BrokenPipe);
     }
-    end.take()?;
+    end.take(SENDING)?;
     if *taken != generation() || producer.is_none() {
         // The types offer a sending half only where there is a ring.
         let ring = end.outgoing.clone().ok_or(SendError::Closed)?;

@@ -4,7 +4,7 @@
 //! that is held for a whole message: frames stay whole, and sending and receiving do not
 //! hinder each other. Waiting for one's turn counts towards a call's time-out.
 
-use crate::end::Hold;
+use crate::end::{CLOSED, Hold};
 use crate::error::{RecvError, SendError};
 use crate::recv::RecvHalf;
 use crate::send::SendHalf;
@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Something that one thread at a time may have, with a wait that ends.
-struct Turn<T> {
+struct Turn<T: Leaving> {
     here: Mutex<Option<Box<T>>>,
     back: Condvar,
     /// The fork generation it was made in. In a forked child a thread that is not there
@@ -28,7 +28,7 @@ struct Turn<T> {
     next: OnceLock<Arc<Self>>,
 }
 
-impl<T> Turn<T> {
+impl<T: Leaving> Turn<T> {
     fn new(value: T) -> Self {
         Self {
             here: Mutex::new(Some(Box::new(value))),
@@ -82,17 +82,52 @@ impl<T> Turn<T> {
         let mut lent = Lent { turn: self, value: Some(value) };
         lent.value.as_deref_mut().map(body)
     }
+
+    /// Calls `leave` with the value, if it is here: if not, whoever has it does so.
+    fn closed(&self) {
+        if self.born == generation()
+            && let Some(value) = &mut *self.here.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            value.leave_if_closed();
+        }
+    }
+}
+
+/// A half that lets go of a closed end.
+trait Leaving {
+    fn leave_if_closed(&mut self);
+}
+
+impl<T, C> Leaving for Sender<T, C> {
+    fn leave_if_closed(&mut self) {
+        if self.half.end().state() & CLOSED != 0 {
+            self.half.leave();
+        }
+    }
+}
+
+impl<T, C> Leaving for Receiver<T, C> {
+    fn leave_if_closed(&mut self) {
+        if self.half.end.state() & CLOSED != 0 {
+            self.half.leave();
+        }
+    }
 }
 
 /// Gives the value back also when the body panics.
-struct Lent<'a, T> {
+struct Lent<'a, T: Leaving> {
     turn: &'a Turn<T>,
     value: Option<Box<T>>,
 }
 
-impl<T> Drop for Lent<'_, T> {
+impl<T: Leaving> Drop for Lent<'_, T> {
     fn drop(&mut self) {
-        *self.turn.here.lock().unwrap_or_else(PoisonError::into_inner) = self.value.take();
+        let mut here = self.turn.here.lock().unwrap_or_else(PoisonError::into_inner);
+        *here = self.value.take();
+        // Under the lock: who closes the end looks here for an idle half after it said so.
+        // Nobody takes this lock while holding those that it takes.
+        here.iter_mut().for_each(|value| value.leave_if_closed());
+        drop(here);
         self.turn.back.notify_one();
     }
 }
@@ -170,9 +205,11 @@ impl<T, C> SharedSender<T, C> {
     }
 
     /// Closes the end for all threads. Those that are blocked on it wake and get
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`]. A process that waits to use a copy of the end, made by fork,
+    /// gets its turn when no thread of this one is amidst a message any more.
     pub fn close(&self) {
-        self.end.close();
+        self.end.close(0);
+        self.turn.closed();
     }
 }
 
@@ -230,9 +267,10 @@ impl<T, C> SharedReceiver<T, C> {
     }
 
     /// Closes the end for all threads. Those that are blocked on it wake and get
-    /// [`RecvError::Closed`].
+    /// [`RecvError::Closed`]. As [`SharedSender::close`].
     pub fn close(&self) {
-        self.end.close();
+        self.end.close(0);
+        self.turn.closed();
     }
 }
 
@@ -282,6 +320,7 @@ impl<S, R, C> SharedConnection<S, R, C> {
     /// `Closed`.
     pub fn close(&self) {
         self.sender.close();
+        self.receiver.close();
     }
 }
 

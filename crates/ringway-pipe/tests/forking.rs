@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Gate, SHORT, Scene, fork, pattern, report, timed};
-use ringway_pipe::{Builder, Pod, Raw, Receiver, RecvError, SendError, simplex};
+use ringway_pipe::{Builder, Pod, Raw, Receiver, RecvError, SendError, duplex, simplex};
 use std::time::Duration;
 
 /// The parent makes both ends, one child reads, one writes five messages, the parent
@@ -281,4 +281,90 @@ fn an_end_closed_in_mid_stream_by_another_thread_goes_to_a_successor_unharmed() 
         assert!(matches!(streaming.join().unwrap(), Err(SendError::Closed)));
         successor.join();
     }
+}
+
+/// A long chunk is being copied into the ring when another thread closes the end. To the
+/// receiver it is closed at once; a forked copy that waits for its turn gets it only when the
+/// copying is over, and goes on behind it.
+#[test]
+fn an_end_closed_while_a_chunk_is_copied_goes_to_a_successor_unharmed() {
+    let _scene = Scene::lasting(Duration::from_secs(120));
+    const LONG: usize = 15 << 20;
+    let mut amidst = 0;
+    for round in 0..12_u64 {
+        let (mut receiver, mut sender) =
+            Builder::new().capacity(64 << 20).simplex::<Vec<u8>, Raw>().unwrap();
+        sender.send(&vec![1]).unwrap();
+        assert_eq!(receiver.recv().unwrap(), [1]);
+        let successor = fork(|| {
+            loop {
+                match sender.send(&pattern(600, round)) {
+                    Ok(()) => break,
+                    Err(SendError::EndInUse { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            (1..20).for_each(|i| sender.send(&pattern(600, round + i)).unwrap());
+        });
+        let sender = sender.into_shared();
+        let closer = sender.clone();
+        let message = pattern(LONG, 99);
+        let expected = message.clone();
+        let begun = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let copying = {
+            let begun = std::sync::Arc::clone(&begun);
+            std::thread::spawn(move || {
+                begun.wait();
+                sender.send(&message)
+            })
+        };
+        begun.wait();
+        // Into the copy, which takes milliseconds, at another place each time.
+        std::thread::sleep(Duration::from_micros(200 + 300 * round));
+        closer.close();
+        let sent = match copying.join().unwrap() {
+            Ok(()) => true,
+            Err(SendError::Closed) => false,
+            Err(error) => panic!("{error}"),
+        };
+        amidst += u32::from(sent);
+        if sent {
+            assert!(receiver.recv().unwrap() == expected, "round {round}: the long message");
+        }
+        for i in 0..20 {
+            let got = receiver.recv().unwrap();
+            assert!(got == pattern(600, round + i), "round {round}, message {i}");
+        }
+        assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
+        successor.join();
+    }
+    println!("closed after it had begun to copy: {amidst} of 12");
+}
+
+/// The same for an end that is closed by its other half.
+#[test]
+fn a_half_that_is_not_told_keeps_the_end_until_it_is() {
+    let _scene = Scene::begin();
+    let (mut peer, mine) = duplex::<u32>().unwrap();
+    let (mut sender, mut receiver) = mine.split();
+    sender.send(&1).unwrap();
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert_eq!(peer.recv().unwrap(), 1);
+    let successor = fork(|| {
+        let mut refused = 0_u32;
+        loop {
+            match sender.send(&2) {
+                Ok(()) => break,
+                Err(SendError::EndInUse { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(refused > 20, "the receiving half was not asked");
+    });
+    sender.close();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(matches!(receiver.recv(), Err(RecvError::Closed)));
+    assert_eq!(peer.recv().unwrap(), 2);
+    successor.join();
 }

@@ -50,6 +50,42 @@ pub struct PutError<T> {
     pub value: T,
 }
 
+/// What was not put of a batch, and why.
+#[non_exhaustive]
+pub struct PutManyError<T> {
+    /// Why the first of the rest was not put.
+    pub reason: PutReason,
+    /// How many were put, from the first on.
+    pub put: usize,
+    /// What was not put, in order.
+    pub rest: Vec<T>,
+}
+
+impl<T> fmt::Debug for PutManyError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, put, rest } = self;
+        let rest = rest.len();
+        f.debug_struct("PutManyError")
+            .field("reason", reason)
+            .field("put", put)
+            .field("rest", &rest)
+            .finish()
+    }
+}
+
+impl<T> fmt::Display for PutManyError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (put, all) = (self.put, self.put + self.rest.len());
+        write!(f, "{put} of {all} items were put; then: {}", self.reason)
+    }
+}
+
+impl<T> std::error::Error for PutManyError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
 impl<T> PutError<T> {
     pub(crate) fn new(reason: PutReason, value: T) -> Self {
         Self { reason, value }

@@ -4,6 +4,7 @@ use crate::error::{
     GetError, JoinThreadError, OpenError, PutReason, ShutDownError, get_error, put_reason, unusable,
 };
 use crate::local::Local;
+use crate::overflow::Overflow;
 use crate::scratch;
 use crate::shape::{Kind, Shape};
 use crate::until::Until;
@@ -57,13 +58,21 @@ impl Inner {
 
     // ---- Items ------------------------------------------------------------------
 
-    /// How often a call looks on the short way.
+    /// Whether a message of `len` bytes may be put.
     #[inline]
-    fn looks(&self, until: Until) -> u32 {
-        match until {
-            Until::Now => 1,
-            Until::Deadline(_) => self.policy.looks(),
-        }
+    pub(crate) fn admit(&self, len: usize) -> Result<(), PutReason> {
+        let limit = self.limit;
+        if len > limit { Err(PutReason::TooLarge { len, limit }) } else { Ok(()) }
+    }
+
+    /// This process's overflow, for queues without a limit.
+    pub(crate) fn overflow(&self) -> Option<&Arc<Overflow>> {
+        self.local.as_ref().and_then(|local| local.overflow())
+    }
+
+    /// Whether what is taken counts as a task.
+    pub(crate) fn counts_tasks(&self) -> bool {
+        matches!(self.kind, Kind::JoinableQueue)
     }
 
     /// Puts a message on the short way. `false` says only that [`put`](Self::put) knows
@@ -72,14 +81,12 @@ impl Inner {
     pub(crate) fn put_quick(&self, message: &[u8], until: Until) -> bool {
         self.local.is_none()
             && message.len() <= self.limit
-            && self.ring.put_quick(message, self.looks(until))
+            && self.ring.put_quick(message, || until.looks(self.policy))
     }
 
     /// Puts a message.
     pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
-        if message.len() > self.limit {
-            return Err(PutReason::TooLarge { len: message.len(), limit: self.limit });
-        }
+        self.admit(message.len())?;
         if let Some(overflow) = self.local.as_ref().and_then(|local| local.overflow()) {
             return overflow.put(message);
         }
@@ -97,14 +104,29 @@ impl Inner {
         put.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    /// Takes one message and says how long it is.
+    /// Takes a message on the short way and says how long it is. `None` says only that
+    /// [`get`](Self::get) knows more.
     #[inline]
-    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
-        let quick = !matches!(self.kind, Kind::JoinableQueue);
-        if quick && let Some(got) = self.ring.get_quick(buffer, self.looks(until)) {
-            return got.map_err(|error| get_error(error, self.ring.label()));
+    pub(crate) fn get_quick(
+        &self,
+        buffer: &mut [u8],
+        until: Until,
+    ) -> Option<Result<usize, GetError>> {
+        if matches!(self.kind, Kind::JoinableQueue) {
+            return None;
         }
-        self.get_slow(buffer, until)
+        match self.ring.get_quick(buffer, || until.looks(self.policy))? {
+            Ok(len) => Some(Ok(len)),
+            Err(error) => Some(Err(get_error(error, self.ring.label()))),
+        }
+    }
+
+    /// Takes one message and says how long it is.
+    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+        match self.get_quick(buffer, until) {
+            Some(got) => got,
+            None => self.get_slow(buffer, until),
+        }
     }
 
     #[inline(never)]

@@ -27,6 +27,7 @@ mod handover;
 mod inner;
 mod joinable;
 mod local;
+mod many;
 mod overflow;
 mod parking;
 mod queue;
@@ -38,12 +39,14 @@ mod waitable;
 
 pub use builder::{Builder, DEFAULT_RING_LEN, DEFAULT_SLOT_SIZE};
 pub use error::{
-    GetError, JoinError, JoinThreadError, OpenError, PutError, PutReason, ShutDownError,
-    TaskDoneError,
+    GetError, JoinError, JoinThreadError, OpenError, PutError, PutManyError, PutReason,
+    ShutDownError, TaskDoneError,
 };
 pub use joinable::JoinableQueue;
 pub use queue::Queue;
 pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};
 pub use ringway_core::Error;
+pub use ringway_core::mpmc::Stats;
+pub use ringway_core::peer::guardian::WatchMode;
 pub use ringway_core::wait::WaitPolicy;
 pub use simple::SimpleQueue;

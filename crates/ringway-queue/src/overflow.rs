@@ -88,7 +88,7 @@ impl Overflow {
         // ORDERING overflow-waiting (acquire): zero means that all that waited before is in the ring. A put that
         // returned before this one began was counted before it returned.
         if self.waiting.load(Acquire) == 0 {
-            if self.ring.put_quick(message, 1) {
+            if self.ring.put_quick(message, || 1) {
                 return Ok(());
             }
             match self.ring.try_put(message) {
@@ -98,6 +98,24 @@ impl Overflow {
             }
         }
         self.accept(message)
+    }
+
+    /// Puts messages of `batch` from number `from` on that the ring has room for, or
+    /// accepts that one; says how many. Never waits for room.
+    pub(crate) fn put_many(
+        self: &Arc<Self>,
+        batch: &mpmc::Batch,
+        from: usize,
+    ) -> Result<usize, PutReason> {
+        // ORDERING overflow-waiting (acquire): as in `put`.
+        if self.waiting.load(Acquire) == 0 {
+            match self.ring.try_put_many(batch, from) {
+                Ok(many) => return Ok(many),
+                Err(mpmc::PutError::Full | mpmc::PutError::Contended) => {}
+                Err(error) => return Err(put_reason(error, self.ring.label())),
+            }
+        }
+        self.accept(batch.get(from).unwrap_or_default()).map(|()| 1)
     }
 
     #[cold]

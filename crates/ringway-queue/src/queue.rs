@@ -7,6 +7,7 @@ use crate::until::Until;
 use core::fmt;
 use core::marker::PhantomData;
 use ringway_codec::{Codec, DecodeError, Postcard};
+use ringway_core::mpmc::Stats;
 use ringway_core::wait::WaitPolicy;
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,12 @@ impl<T, C> Queue<T, C> {
     pub fn is_shut_down(&self) -> bool {
         self.inner.ring.is_shut_down()
     }
+
+    /// What this process has seen of deaths among the queue's users, and done about them,
+    /// since it attached; and how it hears of them.
+    pub fn stats(&self) -> Stats {
+        self.inner.ring.stats()
+    }
 }
 
 impl<T, C: Codec<T>> Queue<T, C> {
@@ -259,6 +266,34 @@ impl<T, C: Codec<T>> Queue<T, C> {
 
     #[inline]
     fn get_until(&self, until: Until) -> Result<T, GetError> {
+        if !self.inner.is_closed() {
+            let mut odd = None;
+            let quick = C::decode_in_place(|to| match self.inner.get_quick(to, until) {
+                Some(Ok(len)) if len == to.len() => true,
+                other => {
+                    odd = other;
+                    false
+                }
+            });
+            if let Some(value) = quick {
+                return Ok(value);
+            }
+            if let Some(odd) = odd {
+                return Err(odd.map_or_else(|error| error, Self::wrong_len));
+            }
+        }
+        self.get_slow(until)
+    }
+
+    /// The item had an impossible length, and is gone.
+    #[cold]
+    fn wrong_len(taken: usize) -> GetError {
+        let len = C::FIXED_LEN.unwrap_or_default();
+        DecodeError(format!("{taken} bytes where the type has {len}").into()).into()
+    }
+
+    #[inline(never)]
+    fn get_slow(&self, until: Until) -> Result<T, GetError> {
         if self.inner.is_closed() {
             return Err(GetError::Closed);
         }
@@ -278,8 +313,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
             })
         })??;
         if taken != len {
-            let what = format!("{taken} bytes where the type has {len}");
-            return Err(DecodeError(what.into()).into());
+            return Err(Self::wrong_len(taken));
         }
         Ok(value)
     }

@@ -1,6 +1,6 @@
 //! How long a call may take.
 
-use ringway_core::wait::Deadline;
+use ringway_core::wait::{Deadline, WaitPolicy};
 use std::time::{Duration, Instant};
 
 /// The three families of calls in one type.
@@ -23,5 +23,21 @@ impl Until {
 
     pub(crate) fn at(instant: Instant) -> Self {
         Self::after(instant.saturating_duration_since(Instant::now()))
+    }
+
+    /// How often a call looks on the short way.
+    pub(crate) fn looks(self, policy: WaitPolicy) -> u32 {
+        match self {
+            Self::Now => 1,
+            Self::Deadline(_) => policy.looks(),
+        }
+    }
+
+    /// Whether there is no time left. A try has none.
+    pub(crate) fn passed(&self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Deadline(deadline) => deadline.passed(),
+        }
     }
 }

@@ -112,6 +112,7 @@
 mod descriptor;
 pub mod inherit;
 mod letter;
+pub mod liveness;
 mod mark;
 pub mod named;
 pub mod pipe;

@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
     use kill::Effort;
     use kill::pipes::Op as PipeOp;
     use kill::rings::Op;
+    use kill::typed::Op as TypedOp;
     use ringway_core::peer::guardian;
     use std::collections::BTreeMap;
     use std::process::ExitCode;
@@ -66,6 +67,8 @@ fn main() -> std::process::ExitCode {
     for (name, op) in [
         ("put", Op::TryPut),
         ("get", Op::TryGet),
+        ("batch put", Op::PutMany),
+        ("batch get", Op::GetMany),
         ("put into a full ring", Op::Put),
         ("get from an empty ring", Op::Get),
         ("attach", Op::Open),
@@ -86,11 +89,33 @@ fn main() -> std::process::ExitCode {
     for (name, op) in [
         ("stopped in put", Op::TryPut),
         ("stopped in get", Op::TryGet),
+        ("stopped in batch put", Op::PutMany),
+        ("stopped in batch get", Op::GetMany),
         ("stopped in attach", Op::Open),
         ("stopped in repair", if guarded { Op::Guard } else { Op::Repair }),
     ] {
         if wanted(name) {
             good &= kill::stops::operation(name, op, effort.sampled());
+        }
+    }
+    for (name, op) in [
+        ("queue put", TypedOp::Put),
+        ("queue get", TypedOp::Get),
+        ("queue put, serialized", TypedOp::PutCoded),
+        ("queue get, serialized", TypedOp::GetCoded),
+        ("task put", TypedOp::TaskPut),
+        ("task get", TypedOp::TaskGet),
+        ("task get from an empty queue", TypedOp::TaskGetEmpty),
+        ("task done", TypedOp::TaskDone),
+        ("task join", TypedOp::TaskJoin),
+    ] {
+        if wanted(name) {
+            good &= kill::queues::operation(name, op, effort, &mut paths);
+        }
+        let name = format!("stopped in {name}");
+        // Guardians do nothing about those who live.
+        if wanted(&name) && !guarded {
+            good &= kill::queues::stops(&name, op, effort.sampled());
         }
     }
     for (name, op) in [
@@ -110,7 +135,7 @@ fn main() -> std::process::ExitCode {
     }
     kill::tally::summary();
     println!("paths of repair taken: {paths:?}");
-    for path in ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"] {
+    for path in ["TOMB", "REDELIVER", "FINISHED", "TAKEN", "RETRY", "HALF-REPAIRED"] {
         if words.is_empty() && !paths.contains_key(path) {
             println!("no kill led to {path}: the test has lost its object");
             good = false;

@@ -21,17 +21,19 @@ use totals::Totals;
 
 /// Stands for the storm's messages.
 const SIGNATURE: u64 = 0x5354_4F52_4D00_0001;
+/// The most messages of a batch.
+const BATCH: u64 = 8;
 
 /// Kill processes at random, with SIGKILL, amidst a queue, and account for every message
 ///
 /// Two processes put and two get, as fast as they can, through rings of 1, 2, 3 and 64
-/// places, one after the other. All the time one of the four, chosen by the seed, is
+/// places, one after the other; then in batches of up to 8. All the time one of the four, chosen by the seed, is
 /// killed and replaced. Every message has a number and a pattern. Getters write down
 /// what they took in shared memory that outlives them.
 ///
 /// At the end no message may be lost, doubled or torn, and each ring must have room for
 /// exactly as many as ever. A message that a getter took and did not live to write down
-/// is gone with it: `taken by the dead`, at most one per killed getter.
+/// is gone with it: `taken by the dead`, at most one, or a batch, per killed getter.
 ///
 /// Exit status: 0 if all is right (the last line is then `storm: ok`), 1 if not.
 #[derive(Debug, clap::Args)]
@@ -71,12 +73,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let mut dice = Dice(seed);
     say(&format!("storm: {} s, seed {seed}\n", options.seconds))?;
-    let sizes = [1, 2, 3, 64];
-    let each = Duration::from_secs(options.seconds) / 4;
+    // Places, and messages at a time.
+    let rings = [(1, 1), (2, 1), (3, 1), (64, 1), (3, BATCH), (64, BATCH)];
+    let each = Duration::from_secs(options.seconds) / 6;
     let mut all = Totals::default();
-    for slots in sizes {
-        let totals = round::run(slots, each, &mut dice, &mut signals)?;
-        say(&totals.line(&format!("N={slots}")))?;
+    for (slots, batch) in rings {
+        let totals = round::run(slots, batch, each, &mut dice, &mut signals)?;
+        let batches = if batch > 1 { ", batches" } else { "" };
+        say(&totals.line(&format!("N={slots}{batches}")))?;
         all.add(totals);
     }
     say(&all.line("total"))?;

@@ -27,6 +27,8 @@ const MOST: u64 = 1 << 27;
 const WORKERS: u64 = PUTTERS + GETTERS;
 
 struct Round {
+    /// Messages put or taken at a time, at most.
+    batch: u64,
     ring: SharedRing,
     ring_fd: OwnedFd,
     log: Log,
@@ -35,9 +37,10 @@ struct Round {
     totals: Totals,
 }
 
-/// Runs one ring of `slots` for `time`.
+/// Runs one ring of `slots` for `time`, with up to `batch` messages at a time.
 pub(super) fn run(
     slots: u64,
+    batch: u64,
     time: Duration,
     dice: &mut Dice,
     signals: &mut Signals,
@@ -51,7 +54,7 @@ pub(super) fn run(
     let log = Log::create(numbers).map_err(|e| failed("cannot make a log", &e))?;
     let workers = Vec::new();
     let totals = Totals::default();
-    let mut round = Round { ring, ring_fd, log, workers, doubts: HashSet::new(), totals };
+    let mut round = Round { batch, ring, ring_fd, log, workers, doubts: HashSet::new(), totals };
     for which in 0..WORKERS {
         let child = round.start(which)?;
         round.workers.push(child);
@@ -72,14 +75,14 @@ pub(super) fn run(
 
 impl Round {
     fn start(&self, which: u64) -> Result<Child, Failure> {
-        let arguments = (open::path(&self.ring_fd), open::path(self.log.fd()));
+        let (ring, log) = (open::path(&self.ring_fd), open::path(self.log.fd()));
         let spawned = if which < PUTTERS {
             let spawn = Spawn::new(worker::putter).name(format!("putter-{which}"));
-            spawn.kill_on_drop(true).die_with_parent(true).spawn((arguments.0, arguments.1, which))
+            spawn.kill_on_drop(true).die_with_parent(true).spawn((ring, log, which, self.batch))
         } else {
             let which = which - PUTTERS;
             let spawn = Spawn::new(worker::getter).name(format!("getter-{which}"));
-            spawn.kill_on_drop(true).die_with_parent(true).spawn((arguments.0, arguments.1, which))
+            spawn.kill_on_drop(true).die_with_parent(true).spawn((ring, log, which, self.batch))
         };
         spawned.map_err(|e| failed("cannot start a process", &e))
     }
@@ -109,12 +112,10 @@ impl Round {
         }
         if which < PUTTERS {
             self.totals.killed_putters += 1;
-            let begun = self.log.begun(which);
-            if self.log.ended(which) != begun {
-                self.doubts.insert((which, begun));
-            }
+            self.doubt(which);
         } else {
             self.totals.killed_getters += 1;
+            self.totals.in_hand += self.batch;
         }
         let new = self.start(which)?;
         if let Some(child) = self.workers.get_mut(index) {
@@ -133,15 +134,21 @@ impl Round {
         Ok(())
     }
 
+    /// What a putter has begun to put and not ended may come or not.
+    fn doubt(&mut self, p: u64) {
+        let (ended, begun) = (self.log.ended(p), self.log.begun(p));
+        // One that took over goes on behind what the one before had begun.
+        let from = (ended + 1).max((begun + 1).saturating_sub(self.batch));
+        self.doubts.extend((from..=begun).map(|number| (p, number)));
+    }
+
     /// Lets everybody end, and closes the books.
     fn finish(mut self) -> Result<Totals, Failure> {
         self.log.ask(STOP_PUTTING);
         self.join(0..PUTTERS)?;
         for p in 0..PUTTERS {
-            if self.log.ended(p) != self.log.begun(p) {
-                // It gave up for want of room.
-                self.doubts.insert((p, self.log.begun(p)));
-            }
+            // It gave up for want of room.
+            self.doubt(p);
         }
         self.log.ask(STOP);
         self.join(PUTTERS..WORKERS)?;

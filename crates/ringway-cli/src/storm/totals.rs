@@ -18,6 +18,8 @@ pub(super) struct Totals {
     pub(super) late: u64,
     pub(super) killed_putters: u64,
     pub(super) killed_getters: u64,
+    /// Messages that killed getters may have had in hand.
+    pub(super) in_hand: u64,
     pub(super) leaked: u64,
     /// From SIGKILL to the record being free.
     pub(super) repairs: Vec<Duration>,
@@ -49,10 +51,10 @@ impl Totals {
             let strange = beyond.filter(|n| (0..GETTERS).any(|g| log.has(g, p, *n))).count();
             self.torn += strange as u64;
         }
-        self.taken_by_dead = missing.min(self.killed_getters);
+        self.taken_by_dead = missing.min(self.in_hand);
         self.lost = missing - self.taken_by_dead;
         // Only what a dead getter gave back comes after newer ones.
-        if self.late > self.killed_getters {
+        if self.late > self.in_hand {
             self.wrong.push(format!("{} messages out of order", self.late));
         }
     }
@@ -67,6 +69,7 @@ impl Totals {
         self.late += other.late;
         self.killed_putters += other.killed_putters;
         self.killed_getters += other.killed_getters;
+        self.in_hand += other.in_hand;
         self.leaked += other.leaked;
         self.repairs.extend(other.repairs);
         self.wrong.extend(other.wrong);
@@ -83,7 +86,7 @@ impl Totals {
             self.sent,
             self.received,
             self.taken_by_dead,
-            self.killed_getters,
+            self.in_hand,
             self.lost,
             self.doubled,
             self.torn,
@@ -123,7 +126,7 @@ mod tests {
             log.take(*g, 0, *number);
         }
         let doubts = doubt.map(|number| (0, number)).into_iter().collect();
-        let mut totals = Totals { killed_getters: killed, ..Totals::default() };
+        let mut totals = Totals { in_hand: killed, ..Totals::default() };
         totals.read(&log, &doubts);
         totals
     }

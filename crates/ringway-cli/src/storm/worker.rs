@@ -5,7 +5,7 @@ use super::message::{self, LONGEST};
 use super::open;
 use crate::failure::{Failure, failed};
 use crate::signals::leave_interrupts_to_parent;
-use ringway_core::mpmc::{GetError, PutError, SharedRing};
+use ringway_core::mpmc::{Batch, GetError, PutError, SharedRing};
 use ringway_core::wait::{Deadline, Spinner, WaitPolicy};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,21 +13,28 @@ use std::time::Duration;
 /// How long a call waits before it asks whether to go on.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Paths of ring and log, and which putter or getter this is.
-pub(super) type Arguments = (String, String, u64);
+/// Paths of ring and log, which putter or getter this is, and how many messages it puts
+/// or takes at a time at most.
+pub(super) type Arguments = (String, String, u64, u64);
 
 /// The newest number that a getter has of each putter.
 pub(super) type Newest = [u64; 2];
 const _: () = assert!(std::mem::size_of::<Newest>() as u64 == 8 * PUTTERS);
 
 /// Puts as fast as it can.
-pub(super) fn putter((ring, log, which): Arguments) -> ExitCode {
-    end(start(&ring, &log).and_then(|(ring, log)| put_on(&ring, &log, which)))
+pub(super) fn putter((ring, log, which, batch): Arguments) -> ExitCode {
+    end(start(&ring, &log).and_then(|(ring, log)| match batch {
+        1 => put_on(&ring, &log, which),
+        _ => put_batches(&ring, &log, which, batch),
+    }))
 }
 
 /// Takes as fast as it can.
-pub(super) fn getter((ring, log, which): Arguments) -> ExitCode {
-    end(start(&ring, &log).and_then(|(ring, log)| take_on(&ring, &log, which)))
+pub(super) fn getter((ring, log, which, batch): Arguments) -> ExitCode {
+    end(start(&ring, &log).and_then(|(ring, log)| match batch {
+        1 => take_on(&ring, &log, which),
+        _ => take_batches(&ring, &log, which, batch),
+    }))
 }
 
 fn end(result: Result<(), Failure>) -> ExitCode {
@@ -60,10 +67,68 @@ fn put_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
         log.end(which, number);
         number += 1;
     }
+    wait_for_the_others(log);
+    Ok(())
+}
+
+fn wait_for_the_others(log: &Log) {
     while log.asked() < STOP_PUTTING {
         std::thread::sleep(PATIENCE);
     }
+}
+
+/// As [`put_on`], from one to `most` messages at a time.
+fn put_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(), Failure> {
+    let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+    let (mut buffer, mut batch) = ([0; LONGEST], Batch::new());
+    let mut number = log.begun(which) + 1;
+    while log.asked() == 0 && number + most <= log.last_number() {
+        let many = 1 + number % most;
+        batch.clear();
+        for n in number..number + many {
+            let len = message::write(which, n, &mut buffer);
+            batch.push(&buffer[..len]);
+        }
+        log.begin(which, number + many - 1);
+        let mut put = 0;
+        while put < batch.len() {
+            match ring.put_many(&batch, put, &mut spinner, Deadline::after(PATIENCE)) {
+                Ok(some) => put += some,
+                Err(PutError::Full) if log.asked() != 0 => return Ok(()),
+                Err(PutError::Full | PutError::Contended | PutError::Interrupted) => {}
+                Err(e) => return Err(failed("cannot put", &e)),
+            }
+            // Nothing if none was put so far: the number before was ended already.
+            log.end(which, number + put as u64 - 1);
+        }
+        number += many;
+    }
+    wait_for_the_others(log);
     Ok(())
+}
+
+/// As [`take_on`], up to `most` messages at a time.
+fn take_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(), Failure> {
+    let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+    let (mut buffer, mut batch) = ([0; LONGEST], Batch::new());
+    let mut newest = Newest::default();
+    let most = usize::try_from(most).unwrap_or(1);
+    loop {
+        batch.clear();
+        let deadline = Deadline::after(PATIENCE);
+        match ring.get_many(most, &mut batch, false, &mut spinner, deadline) {
+            // One that a dead getter gave back.
+            Ok(0) => match ring.try_get(&mut buffer) {
+                Ok(len) => note(log, which, buffer.get(..len), &mut newest),
+                Err(GetError::Empty | GetError::Contended) => {}
+                Err(e) => return Err(failed("cannot get", &e)),
+            },
+            Ok(_) => batch.iter().for_each(|bytes| note(log, which, Some(bytes), &mut newest)),
+            Err(GetError::Empty) if log.asked() == STOP => return Ok(()),
+            Err(GetError::Empty | GetError::Contended | GetError::Interrupted) => {}
+            Err(e) => return Err(failed("cannot get", &e)),
+        }
+    }
 }
 
 fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {

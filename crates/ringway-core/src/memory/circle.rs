@@ -85,6 +85,49 @@ impl Circle {
         self.copy_out_round(at, dst)
     }
 
+    /// Splits `len` bytes from any byte `pos` on at the end: where they begin, and how many
+    /// lie before it.
+    fn split(&self, pos: u64, len: usize) -> (usize, usize) {
+        #[allow(clippy::cast_possible_truncation, reason = "below the length, a usize")]
+        let at = (pos & (self.len() - 1)) as usize;
+        (at, len.min(self.region.len() - at))
+    }
+
+    /// Copies `src` to any byte `pos` and changes no other, as [`Region::write_at`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
+    #[inline]
+    pub fn write_at(&self, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
+        let (at, first) = self.split(pos, src.len());
+        let (before, after) = src.split_at(first);
+        self.region.write_at(at, before)?;
+        if after.is_empty() { Ok(()) } else { self.region.write_at(0, after) }
+    }
+
+    /// Copies from any byte `pos` to `dst`, as [`Region::read_at`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
+    #[inline]
+    pub fn read_at(&self, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        let (at, first) = self.split(pos, dst.len());
+        let (before, after) = dst.split_at_mut(first);
+        self.region.read_at(at, before)?;
+        if after.is_empty() { Ok(()) } else { self.region.read_at(0, after) }
+    }
+
+    /// Where the up to two parts of `len` bytes from `pos` on lie, as [`Region::pointer`]
+    /// says; of more than the circle has, the rest is left out.
+    pub fn parts(&self, pos: u64, len: usize) -> [*mut [u8]; 2] {
+        let none = || core::ptr::slice_from_raw_parts_mut(core::ptr::dangling_mut(), 0);
+        let (at, first) = self.split(pos, len);
+        let part = |at, len| self.region.pointer(at, len).unwrap_or_else(none);
+        [part(at, first), part(0, len - first)]
+    }
+
     #[cold]
     #[inline(never)]
     fn copy_in_round(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {

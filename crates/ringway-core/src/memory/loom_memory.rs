@@ -162,6 +162,11 @@ impl Region {
         if at.is_multiple_of(8) { self.words.get(at / 8).map(|w| &**w) } else { None }
     }
 
+    /// There is no memory to point to in a model.
+    pub fn pointer(&self, _at: usize, _len: usize) -> Option<*mut [u8]> {
+        None
+    }
+
     /// Nothing to fetch in a model.
     pub fn prefetch(&self, _at: usize) {}
 

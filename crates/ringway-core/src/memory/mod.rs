@@ -63,6 +63,7 @@
 //! The backing is a [`Storage`]: a mapped segment, or [`Heap`] for fuzzing, Miri
 //! and AddressSanitizer. Under loom the words are loom's own (`loom_memory`).
 
+mod anywhere;
 mod circle;
 #[cfg(not(loom))]
 mod copy;

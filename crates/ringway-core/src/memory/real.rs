@@ -240,6 +240,18 @@ impl Region {
         Ok(())
     }
 
+    /// Where bytes `at..at + len` lie, or `None` outside the region. To be used by system
+    /// calls and assembly only, while the region lives: a reference made of it is
+    /// undefined behaviour as soon as any process writes there.
+    pub fn pointer(&self, at: usize, len: usize) -> Option<*mut [u8]> {
+        if at > self.len || len > self.len - at {
+            return None;
+        }
+        // SAFETY: `at <= len of the region`, which lies inside the storage.
+        let from = unsafe { self.base.add(at) };
+        Some(core::ptr::slice_from_raw_parts_mut(from.as_ptr(), len))
+    }
+
     /// The place of byte `at`, for accesses whose bounds the caller knows.
     ///
     /// # Safety

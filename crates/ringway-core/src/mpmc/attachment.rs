@@ -306,7 +306,7 @@ impl Attachment {
     /// The participants that may have claimed `what`.
     pub(super) fn claimants(&self, what: Announcement) -> Vec<u32> {
         let actors = self.ring.actors();
-        let announces = |actor: &usize| actors.announcement(*actor) == what;
+        let announces = |actor: &usize| self.ring.announces(*actor, what);
         let of = |actor| actors.participant(actor);
         (0..actors.count()).filter(announces).map(of).filter(|id| *id != 0).collect()
     }

@@ -270,7 +270,7 @@ fn put_once(attachment: &Arc<Attachment>, message: &[u8]) -> Try<(), PutError> {
     }
 }
 
-pub(super) fn put_failed(attachment: &Attachment, why: TryPut, len: usize) -> Try<(), PutError> {
+pub(super) fn put_failed<T>(attachment: &Attachment, why: TryPut, len: usize) -> Try<T, PutError> {
     match why {
         TryPut::Full => Try::Blocked,
         TryPut::Pending(position) => Try::Pending(Announcement::get(position)),
@@ -294,7 +294,7 @@ pub(super) fn get_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<u
     }
 }
 
-fn get_failed(attachment: &Attachment, why: TryGet) -> Try<usize, GetError> {
+pub(super) fn get_failed<T>(attachment: &Attachment, why: TryGet) -> Try<T, GetError> {
     match why {
         TryGet::Empty => Try::Blocked,
         TryGet::Pending(position) => Try::Pending(Announcement::put(position)),

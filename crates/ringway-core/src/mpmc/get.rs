@@ -25,10 +25,10 @@ pub enum TryGet {
 }
 
 /// The slot was released, and what it held was no message.
-const WRONG_LENGTH: TryGet = TryGet::Corrupted("a message's length");
+pub(super) const WRONG_LENGTH: TryGet = TryGet::Corrupted("a message's length");
 
 /// What to do after a look at a slot without a message.
-enum Next {
+pub(super) enum Next {
     /// Look again, at this position.
     Again(u64),
     Stop(TryGet),
@@ -73,8 +73,8 @@ impl Ring {
         actor: &mut Actor,
         buffer: &mut [u8],
     ) -> Result<usize, TryGet> {
-        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
-        if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0
+        // Relaxed: `take_redelivered` looks again and acquires.
+        if self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0
             && let Some(answer) = self.get_marked(actor, buffer)
         {
             return answer;
@@ -170,7 +170,7 @@ impl Ring {
 
     /// There is no message at `head`. Finds out why.
     #[inline(never)]
-    fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
+    pub(super) fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
         // ORDERING mpmc-claim (SeqCst): as the look at the tail below.
         let now = self.dequeue_pos.load(SeqCst);
         if now != head {
@@ -236,10 +236,15 @@ impl Ring {
     /// there is not.
     #[cold]
     fn get_marked(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<Result<usize, TryGet>> {
-        // ORDERING mpmc-mark (acquire): as in `get_with`.
-        if self.marks.load(Acquire) & marks::DISCARD != 0 {
+        // Relaxed: as in `get_with`.
+        let marked = self.marks.load(Relaxed);
+        if marked & marks::DISCARD != 0 && self.is_discarding() {
             self.discard(actor);
             return Some(Err(TryGet::ShutDown));
+        }
+        // Perhaps the mark of a shutdown whose caller died before it.
+        if marked & marks::REDELIVER == 0 {
+            return None;
         }
         self.take_redelivered(actor, buffer)
     }
@@ -250,7 +255,8 @@ impl Ring {
         actor: &mut Actor,
         buffer: &mut [u8],
     ) -> Option<Result<usize, TryGet>> {
-        // ORDERING mpmc-mark (acquire): as in `get_with`.
+        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks: none of them is
+        // missed before it is taken down.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
         // from its own slot on.
@@ -293,14 +299,19 @@ impl Ring {
     ///
     /// # If the caller dies
     ///
-    /// Half-way through an immediate shutdown, the next getter finishes it.
+    /// Either nothing happened or the ring is shut down. Half-way through throwing away,
+    /// the next getter goes on.
     pub fn shutdown(&self, actor: &mut Actor, immediate: bool) {
         let flags = if immediate { SHUTDOWN | IMMEDIATE } else { SHUTDOWN };
+        if immediate {
+            // Before the flag: nobody finds the ring shut down and takes a message. Without
+            // the flag the mark means nothing.
+            self.set_mark(marks::DISCARD);
+        }
         // ORDERING mpmc-shutdown (SeqCst): takes part in the order of claims. A put that
         // has not claimed yet fails, for the word has changed.
         self.enqueue_pos.fetch_or(flags, SeqCst);
         if immediate {
-            self.set_mark(marks::DISCARD);
             self.discard(actor);
         }
         self.not_empty.broadcast();
@@ -311,6 +322,12 @@ impl Ring {
     pub fn is_shut_down(&self) -> bool {
         // ORDERING mpmc-shutdown (acquire): who sees it sees what was done before.
         self.enqueue_pos.load(Acquire) & SHUTDOWN != 0
+    }
+
+    /// Whether what is there is to be thrown away.
+    fn is_discarding(&self) -> bool {
+        // ORDERING mpmc-shutdown (acquire): as in `is_shut_down`.
+        self.enqueue_pos.load(Acquire) & IMMEDIATE != 0
     }
 
     /// Takes and drops what is there, by ordinary gets.

@@ -41,6 +41,10 @@
 //! ring.put(&[u8], &mut Spinner, Deadline)        -> Result<(), PutError>
 //! ring.try_get(&mut [u8])                        -> Result<usize, GetError>
 //! ring.get(&mut [u8], &mut Spinner, Deadline)    -> Result<usize, GetError>
+//! ring.try_put_many(&Batch, from)                -> Result<usize, PutError>
+//! ring.put_many(&Batch, from, &mut Spinner, Deadline)
+//! ring.try_get_many(max, &mut Batch, tasks)      -> Result<usize, GetError>
+//! ring.get_many(max, &mut Batch, tasks, &mut Spinner, Deadline)
 //! ring.capacity(), payload_size(), len(), is_empty(), is_full()
 //! ring.shutdown(immediate)
 //! ring.watch_mode(), stats(), set_guarded(bool), repair()
@@ -54,12 +58,16 @@
 //! commit: encode before a put, decode after a get.
 
 mod attachment;
+mod batch;
 mod blocking;
+mod blocking_many;
+mod cover;
 mod feed;
 mod get;
 mod keeper;
 pub(crate) mod layout;
 mod lend;
+mod many;
 mod position;
 mod put;
 mod quick;
@@ -71,6 +79,7 @@ mod slot;
 mod tasks;
 mod word;
 
+pub use batch::Batch;
 pub use blocking::{GetError, PutError};
 pub use get::TryGet;
 pub use keeper::Stats;

@@ -93,6 +93,26 @@ impl Positions {
         }
     }
 
+    /// The position `steps` after `position`, for up to `slots` steps.
+    #[inline]
+    pub fn advance(&self, position: u64, steps: u64) -> u64 {
+        debug_assert!(self.is_valid(position) && steps <= self.slots);
+        let index = self.index(position) + steps;
+        if index >= self.slots {
+            // As in `next`; what is left of the steps is below `slots`.
+            (((position | self.index_mask) + 1) & POSITION_MASK) + (index - self.slots)
+        } else {
+            position + steps
+        }
+    }
+
+    /// Whether `position` is one of the `count` from `first` on; of no more than `slots`.
+    #[inline]
+    pub fn covers(&self, first: u64, count: u64, position: u64) -> bool {
+        let steps = self.distance(position, first);
+        steps.is_some_and(|steps| steps < count.max(1) && steps < self.slots)
+    }
+
     /// How far `ahead` is ahead of `behind`, if that is 0 to `slots`.
     #[inline]
     pub fn distance(&self, ahead: u64, behind: u64) -> Option<u64> {
@@ -149,6 +169,11 @@ mod tests {
                     let expected = (step <= slots).then_some(step);
                     assert_eq!(p.distance(at, start), expected, "{slots} slots, step {step}");
                     let next = p.next(at);
+                    if step <= slots {
+                        assert_eq!(p.advance(start, step), at, "{slots} slots, step {step}");
+                        assert_eq!(p.covers(start, step, at), step == 0);
+                        assert_eq!(p.covers(start, step + 1, at), step < slots);
+                    }
                     assert_eq!(p.index(next), (p.index(at) + 1) % slots);
                     if next != 0 {
                         assert_eq!(p.count(next), p.count(at).wrapping_add(1), "{at:#x}");

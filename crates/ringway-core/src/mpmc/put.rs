@@ -38,7 +38,7 @@ pub(super) enum At<T = ()> {
 }
 
 /// What to do after a look at a slot that is not free.
-enum Next {
+pub(super) enum Next {
     /// Look again, at this position.
     Again(u64),
     Stop(TryPut),
@@ -145,7 +145,7 @@ impl Ring {
 
     /// The word is no position: a flag is set, or the memory is corrupted.
     #[cold]
-    fn put_refused(&self, actor: &mut Actor, tail: u64) -> TryPut {
+    pub(super) fn put_refused(&self, actor: &mut Actor, tail: u64) -> TryPut {
         self.announce(actor, Announcement::IDLE);
         if tail & SHUTDOWN != 0 {
             TryPut::ShutDown
@@ -158,7 +158,7 @@ impl Ring {
 
     /// The slot of `tail` is not free. Finds out why.
     #[inline(never)]
-    fn put_blocked(&self, actor: &mut Actor, tail: u64) -> Next {
+    pub(super) fn put_blocked(&self, actor: &mut Actor, tail: u64) -> Next {
         // ORDERING mpmc-claim (SeqCst): as the look at the head below.
         let now = self.enqueue_pos.load(SeqCst);
         if now != tail {

@@ -6,39 +6,46 @@
 
 use super::attachment::Attachment;
 use super::blocking::GetError;
-use super::put::At;
 use super::ring::Ring;
 use super::shared::SharedRing;
-use super::word::{Announcement, marks};
-use crate::peer::Actor;
-use crate::sync::Ordering::{Acquire, Relaxed};
+use super::word::{Announcement, Phase, State, marks};
+use crate::peer::{Actor, Committed};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_hint;
 
-/// The message had an impossible length, and is gone. No message is as long.
+// Lengths that no message has, in place of types that do not fit a register.
+/// The message had an impossible length, and is gone.
 const WRONG: usize = usize::MAX;
+/// There was no message.
+const MISSED: usize = usize::MAX - 1;
 
 impl SharedRing {
-    /// Puts `message` if that takes nothing but the ring. Looks up to `looks` times, about
+    /// Puts `message` if that takes nothing but the ring. Looks up to `looks()` times, about
     /// 30 ns apart, for room; at least once. `false` says only that
     /// [`put`](Self::put) and [`try_put`](Self::try_put) know more.
     #[inline]
-    pub fn put_quick(&self, message: &[u8], looks: u32) -> bool {
+    pub fn put_quick(&self, message: &[u8], looks: impl FnOnce() -> u32) -> bool {
         let put = |ring: &Ring, actor: &mut Actor| ring.put_quick(actor, message, looks);
         self.quick().and_then(|attachment| attachment.with_own_actor(put)).unwrap_or(false)
     }
 
     /// Takes a message if that takes nothing but the ring, as
-    /// [`try_get`](Self::try_get). Looks up to `looks` times, about 30 ns apart, for one;
+    /// [`try_get`](Self::try_get). Looks up to `looks()` times, about 30 ns apart, for one;
     /// at least once. `None` says only that [`get`](Self::get) and `try_get` know more.
     ///
     /// # Errors
     ///
     /// [`GetError::Corrupted`].
     #[inline]
-    pub fn get_quick(&self, buffer: &mut [u8], looks: u32) -> Option<Result<usize, GetError>> {
+    pub fn get_quick(
+        &self,
+        buffer: &mut [u8],
+        looks: impl FnOnce() -> u32,
+    ) -> Option<Result<usize, GetError>> {
         let attachment = self.quick()?;
         let get = |ring: &Ring, actor: &mut Actor| ring.get_quick(actor, buffer, looks);
-        match attachment.with_own_actor(get)?? {
+        match attachment.with_own_actor(get)? {
+            MISSED => None,
             WRONG => Some(Err(attachment.wrong_length())),
             len => Some(Ok(len)),
         }
@@ -55,23 +62,34 @@ impl Attachment {
 
 impl Ring {
     #[inline]
-    fn put_quick(&self, actor: &mut Actor, message: &[u8], looks: u32) -> bool {
+    fn put_quick(&self, actor: &mut Actor, message: &[u8], looks: impl FnOnce() -> u32) -> bool {
         message.len() <= self.payload_size()
-            && (self.put_now(actor, message) || self.put_soon(actor, message, looks))
+            && (self.put_now(actor, message) || self.put_soon(actor, message, looks()))
     }
 
-    /// The first look.
+    /// The first look. The steps of a put, as in `put_at`, with everything looked up once.
     #[inline]
     fn put_now(&self, actor: &mut Actor, message: &[u8]) -> bool {
         // Relaxed: a first guess. The slot's state and the CAS decide.
         let tail = self.enqueue_pos.load(Relaxed);
-        match self.put_at::<true>(actor, message, tail) {
-            At::Done(()) => return true,
-            // Nobody waits or leaves while it announces: repair would wait for it.
-            At::Lost(_) => self.announce(actor, Announcement::IDLE),
-            At::NotFree => {}
+        let lap = self.positions.lap(tail);
+        let (Some(slot), Some(own)) = (self.slot(tail), self.actors.own(actor)) else {
+            return false;
+        };
+        if slot.state() != State::of(Phase::Empty, lap) {
+            return false;
         }
-        false
+        own.announce(Announcement::put(tail));
+        if self.claim_put(tail).is_err() {
+            // Nobody waits or leaves while it announces: repair would wait for it.
+            own.announce(Announcement::IDLE);
+            return false;
+        }
+        slot.write(message);
+        slot.publish(lap);
+        self.not_empty.notify();
+        own.count_one(Committed::Put);
+        true
     }
 
     /// The others. Apart, so that the first stays short.
@@ -83,36 +101,59 @@ impl Ring {
         })
     }
 
-    /// The length of the message, or [`WRONG`].
+    /// The length of the message, [`MISSED`] or [`WRONG`].
     #[inline]
-    fn get_quick(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> Option<usize> {
-        self.get_now(actor, buffer).or_else(|| self.get_soon(actor, buffer, looks))
+    fn get_quick(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+        looks: impl FnOnce() -> u32,
+    ) -> usize {
+        match self.get_now(actor, buffer) {
+            MISSED => self.get_soon(actor, buffer, looks()),
+            len => len,
+        }
     }
 
-    /// The first look.
+    /// The first look. The steps of a get, as in `get_at`, with everything looked up once.
     #[inline]
-    fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<usize> {
-        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
-        if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
-            return None;
+    fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> usize {
+        // Relaxed: a reason to leave it to the long way, which looks again.
+        if self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0 {
+            return MISSED;
         }
         // Relaxed: a first guess. The slot's state and the CAS decide.
         let head = self.dequeue_pos.load(Relaxed);
-        match self.get_at::<true>(actor, buffer, head) {
-            At::Done(len) => return Some(len.unwrap_or(WRONG)),
-            // As in `put_now`.
-            At::Lost(_) => self.announce(actor, Announcement::IDLE),
-            At::NotFree => {}
+        let lap = self.positions.lap(head);
+        let (Some(slot), Some(own)) = (self.slot(head), self.actors.own(actor)) else {
+            return MISSED;
+        };
+        if slot.state() != State::of(Phase::Full, lap) {
+            return MISSED;
         }
-        None
+        own.announce(Announcement::get(head));
+        if self.claim_get(head).is_err() {
+            // As in `put_now`.
+            own.announce(Announcement::IDLE);
+            return MISSED;
+        }
+        let len = slot.read(self.payload_size(), buffer);
+        slot.release(self.positions.lap_after(lap));
+        self.not_full.notify();
+        own.count_one(Committed::Get);
+        len.unwrap_or(WRONG)
     }
 
     /// The others.
     #[inline(never)]
-    fn get_soon(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> Option<usize> {
-        (1..looks).find_map(|_| {
+    fn get_soon(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> usize {
+        for _ in 1..looks {
             spin_hint();
-            self.get_now(actor, buffer)
-        })
+            match self.get_now(actor, buffer) {
+                MISSED => {}
+                len => return len,
+            }
+        }
+        MISSED
     }
 }

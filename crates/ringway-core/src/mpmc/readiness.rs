@@ -2,9 +2,9 @@
 
 use super::ring::Ring;
 use super::shared::SharedRing;
-use super::word::{Phase, SHUTDOWN, State, marks};
+use super::word::{IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::peer::Actor;
-use crate::sync::Ordering::{Acquire, SeqCst};
+use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::wait::{Event, Ticket};
 
 impl Ring {
@@ -13,13 +13,17 @@ impl Ring {
     fn get_is_ready(&self, actor: &mut Actor) -> bool {
         const LOOKS: u64 = 64;
         for _ in 0..self.capacity().max(LOOKS) {
-            // ORDERING mpmc-mark (acquire): as in `get_with`.
-            if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
+            // Relaxed: as in `get_with`. Sleepers are woken by an RMW after the mark.
+            if self.marks.load(Relaxed) & marks::REDELIVER != 0 {
                 return true;
             }
             // ORDERING mpmc-claim (SeqCst): a sleeper's last look, as in `get_blocked`.
             let head = self.dequeue_pos.load(SeqCst);
             let tail = self.enqueue_pos.load(SeqCst);
+            if tail & IMMEDIATE != 0 {
+                // Whatever is there, a get says that it is over.
+                return true;
+            }
             // Corrupted memory is ready: the get will say so.
             let Some(state) = self.state(head) else { return true };
             let lap = self.positions.lap(head);

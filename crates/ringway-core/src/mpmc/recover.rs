@@ -12,12 +12,15 @@
 //! * Every change is a CAS from an exact old word, or a store that only the holder of
 //!   the exclusion makes. So repair can be killed anywhere and started over.
 //!
+//! An announcement may be of several positions (`cover`): the argument is about each.
+//!
 //! A live actor that announced `p` and lost the race for it will move on: until then
 //! repair answers [`Recovery::Retry`].
 
+use super::cover::Claimant;
 use super::position::POSITION_MASK;
 use super::ring::Ring;
-use super::word::{Announcement, IMMEDIATE, Phase, State, marks};
+use super::word::{Announcement, Phase, State, marks};
 use crate::peer::{Liveness, Standing};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 
@@ -63,20 +66,9 @@ impl Ring {
         self.participants.bury(dead);
         let mut resolved = true;
         for actor in self.actors.of(dead) {
-            let announcement = self.actors.announcement(actor);
-            resolved &= match (announcement.as_put(), announcement.as_get()) {
-                (Some(position), _) => self.resolve_put(position, dead, liveness),
-                (_, Some(position)) => self.resolve_get(position, dead, liveness),
-                _ => true,
-            };
+            resolved &= self.resolve(actor, dead, liveness);
         }
         self.sweep(dead);
-        // ORDERING mpmc-shutdown (acquire): the flag stands for itself; a killed shutdown
-        // left it before its mark.
-        if self.enqueue_pos.load(Acquire) & IMMEDIATE != 0 {
-            // It may have died half-way through an immediate shutdown.
-            self.set_mark(marks::DISCARD);
-        }
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up.
         self.not_empty.broadcast();
         self.not_full.broadcast();
@@ -92,7 +84,7 @@ impl Ring {
 
     /// Makes a tomb of `position` if the dead claimed it and did not commit. `false`
     /// if that cannot be told yet.
-    fn resolve_put(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
+    pub(super) fn resolve_put(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
         // ORDERING mpmc-claim (acquire): who sees the claim sees the announcement.
         let tail = self.enqueue_pos.load(SeqCst) & POSITION_MASK;
         if !self.passed(tail, position) {
@@ -104,7 +96,7 @@ impl Ring {
         if word.load(Acquire) != claimed.0 {
             return true;
         }
-        if self.live_claimant(Announcement::put(position), dead, liveness) {
+        if self.claimant(Announcement::put(position), dead, liveness) == Claimant::Live {
             return false;
         }
         // Before the tomb: who counts messages must not miss it.
@@ -121,7 +113,7 @@ impl Ring {
 
     /// Gives the message at `position` back if the dead claimed it and did not commit.
     /// `false` if that cannot be told yet.
-    fn resolve_get(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
+    pub(super) fn resolve_get(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
         // ORDERING mpmc-claim (acquire): as in `resolve_put`.
         let head = self.dequeue_pos.load(SeqCst);
         if !self.passed(head, position) {
@@ -138,8 +130,13 @@ impl Ring {
             }
             _ => return true,
         };
-        if self.live_claimant(Announcement::get(position), dead, liveness) {
-            return false;
+        match self.claimant(Announcement::get(position), dead, liveness) {
+            Claimant::Live => return false,
+            Claimant::Done => {
+                self.finish(position);
+                return true;
+            }
+            Claimant::Dead => {}
         }
         // ORDERING mpmc-commit (SeqCst): as in `resolve_put`, and failure too.
         if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
@@ -157,19 +154,8 @@ impl Ring {
 
     /// Whether `end` has passed `position`, by no more than a lap. Positions further
     /// back are settled: their slots have been used again.
-    fn passed(&self, end: u64, position: u64) -> bool {
+    pub(super) fn passed(&self, end: u64, position: u64) -> bool {
         self.positions.distance(end, position).is_some_and(|distance| distance > 0)
-    }
-
-    /// Whether an actor that is not proven dead announces just this.
-    fn live_claimant(&self, what: Announcement, dead: u32, liveness: &dyn Liveness) -> bool {
-        (0..self.actors.count()).any(|actor| {
-            // ORDERING mpmc-announce (acquire): in `Actors::announcement`.
-            self.actors.announcement(actor) == what && {
-                let participant = self.actors.participant(actor);
-                participant != 0 && participant != dead && !liveness.proven_dead(participant)
-            }
-        })
     }
 
     /// Settles every slot that bears the name of the dead, and marks what is to be

@@ -99,22 +99,19 @@ impl SharedRing {
     /// [`TaskError::NoneTaken`]: called more often than this process has taken.
     pub fn task_done(&self) -> Result<(), TaskError> {
         let attachment = self.attachment().map_err(PutError::from)?;
-        if !give_back(attachment) {
-            return Err(TaskError::NoneTaken);
-        }
-        attachment.tasks_done().notify_all();
-        Ok(())
+        if give_back(attachment, 1) { Ok(()) } else { Err(TaskError::NoneTaken) }
     }
 
     /// Tasks that are not done: accepted, in the ring, or taken. Never too low; one
     /// too high for each process that is just about to take, or to move an accepted item
-    /// to the ring.
+    /// to the ring; for one about to take a batch as many as may be in it.
     pub fn unfinished(&self) -> u64 {
         self.any_attachment().ring.unfinished()
     }
 
     /// How many tasks were lost so far with processes that died or left before they
-    /// were done. A process killed in the middle of a get may count for one too many.
+    /// were done. A process killed in the middle of a get may count for one too many, of a
+    /// batch for as many as it might have taken.
     pub fn lost_tasks(&self) -> u64 {
         self.any_attachment().ring.participants().lost_tasks()
     }
@@ -166,18 +163,26 @@ impl Attachment {
 }
 
 fn task_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
-    attachment.ring.participants().count_task(attachment.participant());
+    attachment.ring.participants().count_tasks(attachment.participant(), 1);
     let result = get_once(attachment, buffer);
-    if !matches!(result, Try::Done(Ok(_))) && give_back(attachment) {
-        attachment.tasks_done().notify_all();
+    if !matches!(result, Try::Done(Ok(_))) {
+        give_back(attachment, 1);
     }
     result
 }
 
-/// Lowers the count, unless it is 0.
-fn give_back(attachment: &Attachment) -> bool {
-    let lower = |tasks| (TaskCount(tasks).held() > 0).then(|| tasks - 1);
+/// Lowers the count and tells joiners, unless it is lower than that.
+pub(super) fn give_back(attachment: &Attachment, many: u64) -> bool {
+    if many == 0 {
+        return true;
+    }
+    let lower = |tasks| (TaskCount(tasks).held() >= many).then(|| tasks - many);
     // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
     // Relaxed on failure: looked at afresh.
-    attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, lower).is_ok())
+    let lowered =
+        attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, lower).is_ok());
+    if lowered {
+        attachment.tasks_done().notify_all();
+    }
+    lowered
 }

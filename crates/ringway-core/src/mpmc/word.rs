@@ -126,7 +126,8 @@ impl Meta {
     }
 }
 
-/// What an actor is about to claim: `position:62 | kind:2`.
+/// What an actor is about to claim: `position:62 | kind:2`. A batch has a count beside it
+/// and covers the positions from this one on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announcement(pub u64);
 
@@ -135,6 +136,7 @@ impl Announcement {
     pub const IDLE: Self = Self(0);
     const PUT: u64 = 1;
     const GET: u64 = 2;
+    const DONE: u64 = 3;
 
     /// About to put at `position`.
     #[inline]
@@ -148,6 +150,13 @@ impl Announcement {
         Self(position << 2 | Self::GET)
     }
 
+    /// The batch from `position` on is committed as taken, and its slots are being
+    /// released.
+    #[inline]
+    pub fn done(position: u64) -> Self {
+        Self(position << 2 | Self::DONE)
+    }
+
     /// The position, if this announces a put.
     pub fn as_put(self) -> Option<u64> {
         (self.0 & 3 == Self::PUT).then_some(self.0 >> 2 & POSITION_MASK)
@@ -157,6 +166,11 @@ impl Announcement {
     pub fn as_get(self) -> Option<u64> {
         (self.0 & 3 == Self::GET).then_some(self.0 >> 2 & POSITION_MASK)
     }
+
+    /// The position, if this announces a batch that was taken.
+    pub fn as_done(self) -> Option<u64> {
+        (self.0 & 3 == Self::DONE).then_some(self.0 >> 2 & POSITION_MASK)
+    }
 }
 
 /// The word beside `dequeue_pos` that getters look at first: what else there is to do.
@@ -165,7 +179,7 @@ impl Announcement {
 pub(super) mod marks {
     /// A slot may be in REDELIVER.
     pub(in super::super) const REDELIVER: u64 = 1;
-    /// The ring was shut down and its contents are to be thrown away.
+    /// Once IMMEDIATE is set, too, what is there is to be thrown away. Marked first.
     pub(in super::super) const DISCARD: u64 = 2;
     /// A slot may be a TOMB.
     pub(in super::super) const TOMBS: u64 = 4;

@@ -4,7 +4,7 @@
 //! at once. So each thread announces in a record of its own. A record is written by
 //! its actor alone, until its participant is proven dead.
 
-use crate::memory::{Memory, OutOfBounds, Records};
+use crate::memory::{Memory, OutOfBounds, Record, Records};
 use crate::mpmc::Announcement;
 use crate::mpmc::layout::LINE;
 use crate::mpmc::layout::at::{self, RECORD};
@@ -81,6 +81,7 @@ impl Actors {
     /// Empties a record: its actor is done, or dead.
     pub(crate) fn clear(&self, index: usize) {
         self.store_announcement(index, Announcement::IDLE);
+        self.store_count(index, 0);
         if let Some(word) = self.word::<{ at::actor::PARTICIPANT }>(index) {
             // ORDERING actor-record (release): pairs with `claim`, and with those who
             // look whose record it is.
@@ -96,13 +97,65 @@ impl Actors {
 
     #[inline]
     fn store_announcement(&self, index: usize, what: Announcement) {
-        if let Some(word) = self.word::<{ at::actor::ANNOUNCEMENT }>(index) {
-            // ORDERING mpmc-announce (release): whoever reads this announcement or a
-            // later one in `Ring::live_claimant` (mpmc-announce, acquire) also sees
-            // the commits before it. The claiming CAS that follows orders it before
-            // the claim.
-            word.store(what.0, Release);
+        if let Some(record) = self.records.get(index) {
+            Own(record).announce(what);
         }
+    }
+
+    /// The record of `actor`, looked up once for a whole operation.
+    #[inline]
+    pub(crate) fn own<'a>(&'a self, actor: &'a mut Actor) -> Option<Own<'a>> {
+        self.records.get(actor.index).map(Own)
+    }
+
+    /// Writes down what a batch of `count` is about to claim. The count comes first, so
+    /// that whoever sees the position sees it.
+    #[inline]
+    pub fn announce_many(&self, actor: &mut Actor, what: Announcement, count: u64) {
+        self.store_count(actor.index, count);
+        self.announce(actor, what);
+    }
+
+    /// Takes the announcement of a batch back. The count goes last: it is wrong beside
+    /// no position, and beside none but this one.
+    #[inline]
+    pub fn withdraw_many(&self, actor: &mut Actor) {
+        self.announce(actor, Announcement::IDLE);
+        self.store_count(actor.index, 0);
+    }
+
+    #[inline]
+    fn store_count(&self, index: usize, count: u64) {
+        if let Some(word) = self.word::<{ at::actor::COUNT }>(index) {
+            // ORDERING mpmc-count (release): whoever reads this count or a later one in
+            // `covering` (mpmc-count, acquire) also sees the commits before it: a count
+            // that is too small for the announcement beside it comes with them.
+            word.store(count, Release);
+        }
+    }
+
+    fn count_of(&self, index: usize) -> u64 {
+        // ORDERING mpmc-count (acquire): pairs with `store_count`.
+        self.word::<{ at::actor::COUNT }>(index).map_or(0, |word| word.load(Acquire))
+    }
+
+    /// What the actor of record `index` announces, and of how many positions: at least
+    /// as many as it says, more if it moves on meanwhile.
+    pub fn covering(&self, index: usize) -> (Announcement, u64) {
+        let before = self.count_of(index);
+        let what = self.announcement(index);
+        (what, before.max(self.count_of(index)).max(1))
+    }
+
+    /// The batch that the actor of record `index` has committed as taken and not
+    /// released yet, exactly: its first position, and how many.
+    pub fn done(&self, index: usize) -> Option<(u64, u64)> {
+        let what = self.announcement(index);
+        let first = what.as_done()?;
+        let count = self.count_of(index);
+        // The same announcement is never made twice, and its count stands as long as it
+        // does: a count read between two looks at it is its own.
+        (self.announcement(index) == what).then_some((first, count.max(1)))
     }
 
     /// What the actor of record `index` announces.
@@ -127,17 +180,19 @@ impl Actors {
     /// Counts a committed put or get.
     #[inline]
     pub(crate) fn count_one(&self, actor: &mut Actor, what: Committed) {
-        let Some(record) = self.records.get(actor.index) else { return };
-        let word = match what {
-            Committed::Put => record.word::<{ at::actor::PUTS }>(),
-            Committed::Get => record.word::<{ at::actor::GETS }>(),
-        };
-        // Relaxed, and no RMW: only this actor writes it.
-        word.store(word.load(Relaxed).wrapping_add(1), Relaxed);
+        self.count_many(actor, what, 1);
+    }
+
+    /// Counts so many committed puts or gets.
+    #[inline]
+    pub(crate) fn count_many(&self, actor: &mut Actor, what: Committed, many: u64) {
+        if let Some(own) = self.own(actor) {
+            own.count_many(what, many);
+        }
     }
 
     /// Committed puts and gets of all actors ever, for inspection. A kill may leave
-    /// one of its actors' numbers one too low.
+    /// one of its actors' numbers too low by one, or by a batch.
     pub fn totals(&self) -> (u64, u64) {
         let records = (0..self.count()).filter_map(|index| self.records.get(index));
         records.fold((0_u64, 0_u64), |(puts, gets), record| {
@@ -145,6 +200,38 @@ impl Actors {
             let got = record.word::<{ at::actor::GETS }>().load(Relaxed);
             (puts.wrapping_add(put), gets.wrapping_add(got))
         })
+    }
+}
+
+/// An actor's record in its own hands.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a>(Record<'a, RECORD>);
+
+impl Own<'_> {
+    /// As [`Actors::announce`].
+    #[inline]
+    pub(crate) fn announce(self, what: Announcement) {
+        // ORDERING mpmc-announce (release): whoever reads this announcement or a later
+        // one in `Ring::claimant` (mpmc-announce, acquire) also sees the commits
+        // before it. The claiming CAS that follows orders it before the claim.
+        self.0.word::<{ at::actor::ANNOUNCEMENT }>().store(what.0, Release);
+    }
+
+    /// As [`Actors::count_one`].
+    #[inline]
+    pub(crate) fn count_one(self, what: Committed) {
+        self.count_many(what, 1);
+    }
+
+    /// As [`Actors::count_many`].
+    #[inline]
+    pub(crate) fn count_many(self, what: Committed, many: u64) {
+        let word = match what {
+            Committed::Put => self.0.word::<{ at::actor::PUTS }>(),
+            Committed::Get => self.0.word::<{ at::actor::GETS }>(),
+        };
+        // Relaxed, and no RMW: only this actor writes it.
+        word.store(word.load(Relaxed).wrapping_add(many), Relaxed);
     }
 }
 
@@ -172,6 +259,17 @@ mod tests {
         assert_eq!(actors.announcement(1), Announcement::put(7));
         actors.release(actor);
         assert_eq!((actors.participant(1), actors.announcement(1)), (0, Announcement::IDLE));
+        let mut actor = actors.claim(1, 1).unwrap();
+        actors.announce_many(&mut actor, Announcement::get(8), 5);
+        assert_eq!(actors.covering(1), (Announcement::get(8), 5));
+        assert_eq!(actors.done(1), None);
+        actors.announce(&mut actor, Announcement::done(8));
+        assert_eq!(actors.done(1), Some((8, 5)));
+        actors.withdraw_many(&mut actor);
+        assert_eq!(actors.covering(1), (Announcement::IDLE, 1));
+        actors.announce_many(&mut actor, Announcement::get(8), 5);
+        actors.release(actor);
+        assert_eq!(actors.covering(1), (Announcement::IDLE, 1));
         assert_eq!(actors.claim(2, 0).unwrap().index(), 1);
         assert_eq!(actors.of(1).collect::<Vec<_>>(), [0, 2]);
     }

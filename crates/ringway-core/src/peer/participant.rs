@@ -252,13 +252,13 @@ impl Participants {
         self.word(id, at::participant::TASKS)
     }
 
-    /// `id` is about to take a task.
+    /// `id` is about to take so many tasks.
     #[doc(hidden)]
-    pub fn count_task(&self, id: u32) {
+    pub fn count_tasks(&self, id: u32, many: u64) {
         if let Some(word) = self.tasks(id) {
             // ORDERING tasks-held (SeqCst): before the take: the claim that follows orders
             // it. Several threads count in one word, hence the RMW.
-            word.fetch_add(1, SeqCst);
+            word.fetch_add(many, SeqCst);
         }
     }
 

@@ -7,9 +7,10 @@ use crate::sync::Ordering::{Acquire, Release};
 /// The only reader of a ring. Never waits.
 pub struct Consumer {
     ring: Direction,
-    capacity: u64,
-    /// Bytes released. Authoritative: the shared copy is for the producer.
-    pos: u64,
+    pub(super) capacity: u64,
+    /// Bytes released, and read to be released. Authoritative: the shared copy is for the
+    /// producer.
+    pub(super) pos: u64,
 }
 
 impl Consumer {
@@ -77,22 +78,41 @@ impl Consumer {
     /// If `dst` is not as long as the payload.
     #[inline]
     pub fn take(&mut self, head: Head, dst: &mut [u8]) {
+        self.copy(head, dst);
+        self.release(head);
+    }
+
+    /// Copies the payload of the chunk that [`head`](Self::head) showed to `dst`, which
+    /// has its length.
+    #[inline]
+    pub(super) fn copy(&self, head: Head, dst: &mut [u8]) {
         assert_eq!(head.len, dst.len(), "the caller sizes the destination by the head");
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
         // It fits: `head` checked the length against the ring.
         let fitted = self.ring.data.copy_out(self.pos.wrapping_add(framing), dst);
         debug_assert!(fitted.is_ok());
-        self.release(head);
     }
 
     /// Releases the chunk that [`head`](Self::head) showed, unread.
     #[inline]
     pub fn release(&mut self, head: Head) {
+        self.pass(head);
+        self.settle();
+    }
+
+    /// Goes on behind the chunk that [`head`](Self::head) showed. The producer does not
+    /// see it before [`settle`](Self::settle).
+    #[inline]
+    pub(super) fn pass(&mut self, head: Head) {
         self.pos = self.pos.wrapping_add(span(head.piece, head.len as u64));
-        // ORDERING ring-release (release): our reads of the chunk are done before the
-        // producer, which acquires read_pos in `Producer::refresh`, overwrites it. This
-        // store is the commit of a receive.
+    }
+
+    /// Releases what was passed. This store is the commit of a receive.
+    #[inline]
+    pub(super) fn settle(&self) {
+        // ORDERING ring-release (release): our reads of the chunks are done before the
+        // producer, which acquires read_pos in `Producer::refresh`, overwrites them.
         // ORDERING ring-handover (release): a successor starts here.
         self.ring.read_pos.store(self.pos, Release);
     }

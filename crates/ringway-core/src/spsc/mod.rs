@@ -22,17 +22,24 @@
 //! A longer one is streamed in several, so that both sides copy at the same time and
 //! the ring stays in cache.
 //!
+//! Several messages can be written, or read, under one store ([`Writing`], [`Reading`]): the
+//! commit of a batch.
+//!
 //! The cached position is after the well-known rtrb, looking at the record and not at a
 //! position after FastForward and Agrona; the framing is our own.
 
 mod chunk;
 mod consumer;
+mod grant;
 mod layout;
+mod many;
 mod producer;
 
 pub use chunk::{Head, Piece};
 pub use consumer::Consumer;
+pub use grant::Payload;
 pub use layout::{CONTROL_LEN, Direction, LARGEST_CAPACITY, SMALLEST_CAPACITY, check_capacity};
+pub use many::{Reading, Writing};
 pub use producer::{Producer, PushError};
 
 /// The ring's bytes make no sense. The handle that saw it must not be used further.

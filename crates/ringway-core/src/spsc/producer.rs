@@ -24,22 +24,22 @@ impl From<Corrupted> for PushError {
 /// The only writer of a ring. Never waits.
 pub struct Producer {
     ring: Direction,
-    capacity: u64,
-    /// Bytes published. Authoritative: the shared copy is for the consumer.
-    pos: u64,
+    pub(super) capacity: u64,
+    /// Bytes published, and filled to be published. Authoritative: the shared copy is for the consumer.
+    pub(super) pos: u64,
     /// The consumer's position when last looked at; at most `capacity` before `pos`.
     read_cache: u64,
     /// Bytes of the message that is being streamed that are yet to come; 0 if none is.
     rest: u64,
     /// Bytes that a message sent whole takes at most.
-    whole_span: u64,
+    pub(super) whole_span: u64,
     /// Whether a piece of that message was written. It left [`RESERVE`] free.
     begun: bool,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time, and the empty
 /// header after it.
-const RESERVE: u64 = 2 * HEADER;
+pub(super) const RESERVE: u64 = 2 * HEADER;
 /// A chunk's length has 32 bits.
 const LONGEST_CHUNK: u64 = 1 << 31;
 
@@ -59,10 +59,14 @@ impl Producer {
         if !pos.is_multiple_of(8) {
             return Err(Corrupted("write_pos is not a multiple of 8"));
         }
-        // The former writer may have been killed between publishing a chunk and noting
-        // that down. There is at most one: it wrote an empty header after it.
-        if let Some(head) = chunk::at(&ring, pos)? {
+        // The former writer may have been killed between publishing and noting that down:
+        // one chunk, or the chunks of a batch. It wrote an empty header after the last.
+        let noted = pos;
+        while let Some(head) = chunk::at(&ring, pos)? {
             pos = pos.wrapping_add(span(head.piece, head.len as u64));
+            if pos.wrapping_sub(noted) > capacity - HEADER {
+                return Err(Corrupted("more than a ring was published and not noted down"));
+            }
         }
         let mut producer = Self {
             ring,
@@ -205,13 +209,13 @@ impl Producer {
     }
 
     #[inline]
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         self.capacity - self.pos.wrapping_sub(self.read_cache)
     }
 
     /// Looks at the consumer's position again; whether `need` bytes and the reserve fit.
     #[cold]
-    fn room(&mut self, need: u64) -> Result<bool, Corrupted> {
+    pub(super) fn room(&mut self, need: u64) -> Result<bool, Corrupted> {
         self.refresh()?;
         Ok(need + RESERVE <= self.free())
     }
@@ -232,10 +236,18 @@ impl Producer {
     /// Writes one chunk, for which there is room, and publishes it.
     #[inline]
     fn write(&mut self, piece: Piece, payload: &[u8]) {
+        let from = self.pos;
+        let header = self.fill(piece, payload);
+        self.publish(from, header);
+    }
+
+    /// Writes one chunk, for which there is room, but for its header, which it gives.
+    #[inline]
+    pub(super) fn fill(&mut self, piece: Piece, payload: &[u8]) -> u64 {
         #[allow(clippy::cast_possible_truncation, reason = "a chunk is at most 2^32 - 1 bytes")]
         let len = payload.len() as u32;
         let data = &self.ring.data;
-        // Relaxed, as the copy: published by the release store of the header.
+        // Relaxed, as the copy: published by the release store of a header.
         let mut at = self.pos.wrapping_add(HEADER);
         if let Piece::First { total } = piece {
             data.word(at).store(total, Relaxed);
@@ -244,16 +256,24 @@ impl Producer {
         // It fits: the caller made sure that there is room.
         let fitted = data.copy_in(at, payload);
         debug_assert!(fitted.is_ok());
-        let next = self.pos.wrapping_add(span(piece, u64::from(len)));
+        let header = chunk::encode(piece, len, self.pos);
+        self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
+        header
+    }
+
+    /// Makes visible what was filled from `from` on, where `header` belongs.
+    #[inline]
+    pub(super) fn publish(&self, from: u64, header: u64) {
+        let data = &self.ring.data;
         // Where the next chunk will be nothing is yet, whatever was there a lap ago. The
         // word is free: every write leaves it so.
-        data.word(next).store(chunk::NONE, Relaxed);
-        // ORDERING ring-publish (release): the chunk and the empty header after it become
-        // visible to whoever acquires this header in `chunk::at`. This store is the commit.
-        data.word(self.pos).store(chunk::encode(piece, len, self.pos), Release);
-        self.pos = next;
+        data.word(self.pos).store(chunk::NONE, Relaxed);
+        // ORDERING ring-publish (release): what was filled and the empty header after it
+        // become visible to whoever acquires this header in `chunk::at`. This store is the
+        // commit.
+        data.word(from).store(header, Release);
         // ORDERING ring-handover (release): for the next writer, see `new`. The consumer
         // does not look at it, so the line stays here.
-        self.ring.write_pos.store(next, Release);
+        self.ring.write_pos.store(self.pos, Release);
     }
 }

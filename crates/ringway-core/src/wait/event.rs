@@ -10,7 +10,7 @@
 //!
 //! There is no count of sleepers: a count does not survive the kill of one it counts.
 //! A bit that says "may" can only be wrong in the harmless direction, and the waker
-//! cleans it: a wake-up that reaches nobody takes the bit down and wakes once more,
+//! cleans it: a wake-up that reaches fewer than it could takes the bit down and wakes once more,
 //! for a sleeper that came between.
 //!
 //! # Why no wake-up is lost
@@ -86,16 +86,26 @@ impl Event {
         // ORDERING event-announce (SeqCst): the load half. It stays behind the
         // publishing RMW, or behind the light barrier where a store published.
         if self.word.load(SeqCst) & ASLEEP != 0 {
-            self.notify_slow();
+            self.notify_slow(1);
+        }
+    }
+
+    /// Wakes up to `many` sleepers, one for each thing that was published.
+    #[inline]
+    pub fn notify_many(&self, many: u64) {
+        barrier::light();
+        // ORDERING event-announce (SeqCst): as in `notify`.
+        if self.word.load(SeqCst) & ASLEEP != 0 {
+            self.notify_slow(u32::try_from(many).unwrap_or(u32::MAX));
         }
     }
 
     #[cold]
-    fn notify_slow(&self) {
+    fn notify_slow(&self, many: u32) {
         // ORDERING event-sequence (SeqCst): as every change of the word: wakers and sleepers
         // agree on one order.
         let now = self.word.fetch_add(STEP, SeqCst).wrapping_add(STEP);
-        if futex::wake(&self.word, 1) == 0 {
+        if futex::wake(&self.word, many) < many as usize {
             let clean = now.wrapping_add(STEP) & !ASLEEP;
             // ORDERING event-sequence (SeqCst): as above. Failure: another waker or sleeper moved the word and has taken over.
             if self.word.compare_exchange(now, clean, SeqCst, Relaxed).is_ok() {

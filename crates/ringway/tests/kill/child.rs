@@ -21,6 +21,7 @@ pub(crate) struct Child {
     /// Another thread of it than the first that is traced.
     thread: Option<libc::pid_t>,
     reaped: bool,
+    killed: bool,
 }
 
 impl Child {
@@ -39,7 +40,7 @@ impl Child {
             // SAFETY: ends this process and runs nothing of the parent's.
             unsafe { libc::_exit(code) };
         }
-        Self { pid, thread: None, reaped: false }
+        Self { pid, thread: None, reaped: false, killed: false }
     }
 
     /// Sends SIGKILL and waits for the death: the kernel has closed its files then.
@@ -55,7 +56,7 @@ impl Child {
                     }
                 }
             }
-            self.reaped = true;
+            (self.reaped, self.killed) = (true, true);
         }
     }
 
@@ -70,6 +71,11 @@ impl Child {
             std::thread::sleep(Duration::from_micros(50));
         }
         Err("a process did not end".into())
+    }
+
+    /// Whether it died of [`kill`](Self::kill).
+    pub(crate) fn was_killed(&self) -> bool {
+        self.killed
     }
 
     /// Whether the kernel says that it, or its traced thread, sleeps.

@@ -14,7 +14,8 @@ const DEQUEUE_POS: usize = BODY + LINE;
 const MARKS: usize = DEQUEUE_POS + 8;
 const NOT_EMPTY: usize = BODY + 2 * LINE;
 const NOT_FULL: usize = BODY + 3 * LINE;
-const CHANGES: usize = BODY + 5 * LINE + 64;
+const TASKS_DONE: usize = BODY + 5 * LINE;
+const CHANGES: usize = TASKS_DONE + 64;
 const PARTICIPANTS: usize = BODY + 6 * LINE;
 
 pub(crate) const EMPTY: u64 = 0;
@@ -22,6 +23,9 @@ pub(crate) const FULL: u64 = 1;
 pub(crate) const TOMB: u64 = 2;
 pub(crate) const TAKEN: u64 = 3;
 pub(crate) const REDELIVER: u64 = 4;
+
+/// The kind of an announcement: a batch that was taken.
+const DONE: u64 = 3;
 
 /// Somebody may be asleep.
 const ASLEEP: u32 = 1;
@@ -110,11 +114,37 @@ impl Image {
 
     /// The messages that are committed and not taken.
     pub(crate) fn held(&self) -> Vec<u64> {
-        let slots = (0..self.slots()).map(|index| self.slot(index));
+        let done = self.done();
+        let slots = (0..self.slots()).filter(|index| !done.contains(index));
         slots
+            .map(|index| self.slot(index))
             .filter(|(state, _)| [FULL, TAKEN, REDELIVER].contains(&(state & 15)))
             .map(|s| s.1)
             .collect()
+    }
+
+    /// The slots that batches have committed as taken and not released.
+    pub(crate) fn done(&self) -> Vec<usize> {
+        let bits = u64::BITS - (self.slots() as u64 - 1).leading_zeros();
+        let mask = (1 << bits) - 1;
+        let mut done = Vec::new();
+        for actor in 0..self.param(3) {
+            let at = self.actors_at() + actor * LINE;
+            let (word, count) = (self.word(at), self.word(at + 8));
+            if word & 3 != DONE {
+                continue;
+            }
+            let mut position = word >> 2;
+            for _ in 0..count {
+                let index = usize::try_from(position & mask).expect("a slot");
+                if self.slot(index).0 == position >> bits << 16 | FULL {
+                    done.push(index);
+                }
+                let last = index + 1 == self.slots();
+                position = if last { (position | mask) + 1 } else { position + 1 };
+            }
+        }
+        done
     }
 
     /// The phase of the slot that has message `n`.
@@ -139,6 +169,11 @@ impl Image {
     pub(crate) fn events(&self) -> [u32; 2] {
         [NOT_EMPTY, NOT_FULL]
             .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1)
+    }
+
+    /// Whether a joiner of tasks may be asleep.
+    pub(crate) fn joiner_asleep(&self) -> bool {
+        u32::from(self.bytes[TASKS_DONE]) & ASLEEP != 0
     }
 
     /// How often guardians were told to look whom there is.

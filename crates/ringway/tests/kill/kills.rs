@@ -2,7 +2,7 @@
 
 use super::Effort;
 use super::drive::{Point, survey};
-use super::rings::{Bystander, Doom, Op, Scene};
+use super::rings::{BATCH, Bystander, Doom, Op, Scene};
 use super::tally::Tally;
 use super::verdict;
 use std::collections::BTreeMap;
@@ -37,6 +37,23 @@ fn scenes(op: Op, slots: u64) -> Vec<Scene> {
             with(1, 0, None, none),
             with(0, 0, None, Bystander::Getter),
         ],
+        Op::PutMany => vec![
+            with(0, 0, None, Bystander::Getter),
+            with(2, slots / 3, None, none),
+            // Its first slot is a tomb's, or the one after.
+            with(1, 0, Some(Doom::Putter), none),
+        ],
+        Op::GetMany => {
+            let mut scenes = vec![
+                with(0, slots, None, Bystander::Putter),
+                with(2, slots - slots / 3, None, none),
+            ];
+            if slots > 1 {
+                // It ends before a tomb.
+                scenes.push(with(1, slots - 1, Some(Doom::Putter), none));
+            }
+            scenes
+        }
         Op::Open => vec![
             with(0, slots, None, Bystander::Putter),
             with(0, 1, Some(Doom::Getter), none),
@@ -61,13 +78,20 @@ fn scenes(op: Op, slots: u64) -> Vec<Scene> {
 
 /// Where others die before a repair: the changes of a whole put and a whole get.
 fn dooms() -> Vec<(u64, Doom)> {
-    let puts = survey_of(Op::TryPut, 0).into_iter().map(|point| (0, Doom::Put(point)));
-    let gets = survey_of(Op::TryGet, 1).into_iter().map(|point| (1, Doom::Get(point)));
+    let puts = survey_of(Op::TryPut, 1, 0).into_iter().map(|point| (0, Doom::Put(point)));
+    let gets = survey_of(Op::TryGet, 1, 1).into_iter().map(|point| (1, Doom::Get(point)));
     puts.chain(gets).collect()
 }
 
-fn survey_of(op: Op, inside: u64) -> Vec<Point> {
-    let scene = Scene { op, inside, ..PLAIN };
+/// The same for batches, in a ring of as many slots.
+fn batch_dooms() -> Vec<(u64, Doom)> {
+    let puts = survey_of(Op::PutMany, BATCH, 0).into_iter().map(|p| (0, Doom::PutMany(p)));
+    let gets = survey_of(Op::GetMany, BATCH, BATCH).into_iter();
+    puts.chain(gets.map(|point| (BATCH, Doom::GetMany(point)))).collect()
+}
+
+fn survey_of(op: Op, slots: u64, inside: u64) -> Vec<Point> {
+    let scene = Scene { op, slots, inside, ..PLAIN };
     let found = survey(Effort::QUICK, &|| scene.set());
     found.points.into_iter().filter(|point| matches!(point, Point::Change(..))).collect()
 }
@@ -83,7 +107,12 @@ pub(crate) fn operation(
     let mut all = Vec::new();
     for slots in 1..=3 {
         // A quick run takes each scene once, with rings of different sizes.
-        let chosen = |i: &usize| effort.full || (i + op as usize) as u64 % 3 + 1 == slots;
+        // Batches take all the room there is.
+        let size = |i: usize| match op {
+            Op::PutMany | Op::GetMany => BATCH,
+            _ => (i + op as usize) as u64 % 3 + 1,
+        };
+        let chosen = |i: &usize| effort.full || size(*i) == slots;
         let scenes = scenes(op, slots).into_iter().enumerate();
         all.extend(scenes.filter(|(i, _)| chosen(i)).map(|(_, scene)| scene));
     }
@@ -103,6 +132,11 @@ pub(crate) fn operation(
                 }));
             } else {
                 all.push(Scene { slots, inside, doom: Some(doom), op, ..PLAIN });
+            }
+        }
+        for (i, (inside, doom)) in batch_dooms().into_iter().enumerate() {
+            if effort.full || i % 4 == 1 {
+                all.push(Scene { slots: BATCH, inside, doom: Some(doom), op, ..PLAIN });
             }
         }
     }

@@ -6,9 +6,11 @@ pub(crate) mod image;
 pub(crate) mod kills;
 pub(crate) mod page;
 pub(crate) mod pipes;
+pub(crate) mod queues;
 pub(crate) mod rings;
 pub(crate) mod stops;
 pub(crate) mod tally;
+pub(crate) mod typed;
 pub(crate) mod verdict;
 
 /// Whether processes have their guardian: `--guardian`.

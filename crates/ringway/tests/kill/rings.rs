@@ -4,7 +4,7 @@ use super::child::{Child, PATIENCE, Traced};
 use super::drive::{Point, Run, Staged};
 use super::image::Watched;
 use super::page::Page;
-use ringway_core::mpmc::{GetError, Options, PutError, SharedRing};
+use ringway_core::mpmc::{Batch, GetError, Options, PutError, SharedRing};
 use ringway_core::segment::{Place, Segment};
 use ringway_core::wait::{Deadline, Spinner, WaitPolicy};
 use std::cell::RefCell;
@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The victim's message.
+/// The victim's message; those of its batch are this and the next.
 pub(crate) const ITS: u64 = 999;
+/// The most messages of a batch.
+pub(crate) const BATCH: u64 = 3;
 /// That of a bystander who waits for room.
 pub(crate) const BYSTANDERS: u64 = 777;
 /// What wakes a victim that waits for a message: this one, and those after it.
@@ -33,6 +35,8 @@ pub(crate) const PARTICIPANTS: u32 = 6;
 pub(crate) enum Op {
     TryPut,
     TryGet,
+    PutMany,
+    GetMany,
     /// Waiting, if the ring is full.
     Put,
     /// Waiting, if the ring is empty.
@@ -58,6 +62,9 @@ pub(crate) enum Doom {
     Put(Point),
     /// One that got so far with a get.
     Get(Point),
+    /// One that got so far with a batch.
+    PutMany(Point),
+    GetMany(Point),
 }
 
 /// Who else is attached, from before the death.
@@ -176,6 +183,8 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
         }
     }
     let file = ringway_core::process::reopen(fd.as_fd()).expect("a description");
+    let mut batch = Batch::new();
+    (ITS..ITS + BATCH).for_each(|n| batch.push(&message(n)));
     move |page: &Page| {
         let said = match (scene.op, ring) {
             (Op::Open, _) => {
@@ -193,6 +202,17 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
             }
             (Op::TryGet, Some(ring)) => (try_get(&ring).ok(), Some(ring)),
             (Op::Get, Some(ring)) => (get(&ring, Deadline::NEVER).ok(), Some(ring)),
+            (Op::PutMany, Some(ring)) => {
+                (ring.try_put_many(&batch, 0).map(|many| many as u64).ok(), Some(ring))
+            }
+            (Op::GetMany, Some(ring)) => {
+                // Its memory is there already: the operation is short.
+                batch.clear();
+                let got = ring.try_get_many(batch_len(), &mut batch, false);
+                let bytes = batch.iter().filter_map(|bytes| bytes.try_into().ok());
+                bytes.for_each(|bytes| page.log(number(bytes)));
+                (got.map(|many| many as u64).ok(), Some(ring))
+            }
             (Op::Drop, Some(ring)) => {
                 drop(ring);
                 (None, None)
@@ -209,6 +229,10 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
         // Where a victim that may go on leaves in order.
         LEAVING.set(said.1);
     }
+}
+
+fn batch_len() -> usize {
+    usize::try_from(BATCH).expect("a small number")
 }
 
 thread_local! {
@@ -243,6 +267,8 @@ pub(crate) fn doom(fd: &OwnedFd, doom: Doom) -> libc::pid_t {
         Doom::Getter => (Op::TryGet, None),
         Doom::Put(point) => (Op::TryPut, Some(point)),
         Doom::Get(point) => (Op::TryGet, Some(point)),
+        Doom::PutMany(point) => (Op::PutMany, Some(point)),
+        Doom::GetMany(point) => (Op::GetMany, Some(point)),
     };
     let scene = Scene { op, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
     let page = Page::new();
@@ -270,6 +296,17 @@ fn share(fd: &OwnedFd) -> OwnedFd {
 }
 
 impl Scene {
+    /// How many messages the victim's batch has, if nobody gets in its way.
+    pub(crate) fn batch(self) -> u64 {
+        let tombs = u64::from(self.doom == Some(Doom::Putter));
+        match self.op {
+            // A tomb at the head makes way.
+            Op::PutMany => (self.slots - self.inside).saturating_sub(tombs).clamp(1, BATCH),
+            Op::GetMany => self.inside.min(BATCH),
+            _ => 0,
+        }
+    }
+
     /// Puts everybody in place, the victim before its operation.
     pub(crate) fn set(self) -> Stage {
         let options =

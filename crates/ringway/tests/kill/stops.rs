@@ -85,7 +85,7 @@ pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
     let mut tally = Tally::new(name);
     for slots in 1..=3 {
         let insides = match op {
-            Op::TryPut | Op::Open => vec![0, slots - 1, 0],
+            Op::TryPut | Op::PutMany | Op::Open => vec![0, slots - 1, 0],
             _ => vec![1, slots, slots],
         };
         let doom = matches!(op, Op::Repair | Op::Guard).then_some(Doom::Getter);

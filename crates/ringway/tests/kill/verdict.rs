@@ -3,7 +3,7 @@
 use super::guarded;
 use super::image::{self, Image};
 use super::page::Page;
-use super::rings::{self, BYSTANDERS, Bystander, FIRST, ITS, Op, SENTINEL, Stage};
+use super::rings::{self, BATCH, BYSTANDERS, Bystander, FIRST, ITS, Op, SENTINEL, Stage};
 use super::tally::{Fault, Kind, Seen, check, fault};
 use ringway_core::mpmc::{GetError, PutError, SharedRing};
 use std::collections::BTreeSet;
@@ -15,6 +15,9 @@ pub(crate) struct Books {
     pub(crate) given: Vec<u64>,
     /// Came out, in the order of this process's gets; others' before them.
     pub(crate) taken: Vec<u64>,
+    /// Nobody else worked on the ring during the operation: a batch is as long as the
+    /// scene says.
+    pub(crate) undisturbed: bool,
 }
 
 /// Kills the victim where it stands and lets the survivors look after it. `alone`: no
@@ -53,7 +56,7 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
         check(moved, Kind::Hung, || "a death was not announced to the sleepers".into())?;
     }
     seen.paths = paths(&before, &after);
-    let mut books = Books::default();
+    let mut books = Books { undisturbed: true, ..Books::default() };
     books.given.extend(&stage.inside);
     books.given.extend(stage.put_meanwhile.borrow().iter());
     books.taken.extend(stage.taken_meanwhile.borrow().iter());
@@ -62,7 +65,7 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
 }
 
 /// What repair had to do, and what it met.
-fn paths(before: &Image, after: &Image) -> Vec<&'static str> {
+pub(crate) fn paths(before: &Image, after: &Image) -> Vec<&'static str> {
     let mut paths = Vec::new();
     let mut note = |seen: bool, path| {
         if seen {
@@ -72,6 +75,7 @@ fn paths(before: &Image, after: &Image) -> Vec<&'static str> {
     note(after.count(image::TOMB) > before.count(image::TOMB), "TOMB");
     note(after.count(image::REDELIVER) > before.count(image::REDELIVER), "REDELIVER");
     note(before.count(image::TAKEN) > 0, "TAKEN");
+    note(!before.done().is_empty(), "FINISHED");
     note(before.participants().iter().any(|r| r.standing == 2), "HALF-REPAIRED");
     paths
 }
@@ -93,6 +97,17 @@ pub(crate) fn settle(
     }
     if returned && [Op::Get, Op::TryGet].contains(&op) && value != 0 {
         books.taken.push(value);
+    }
+    if returned && op == Op::PutMany {
+        check(!books.undisturbed || value == stage.scene.batch(), Kind::Wrong, || {
+            format!("a batch of {value}")
+        })?;
+        books.given.extend(ITS..ITS + value);
+    }
+    if op == Op::GetMany {
+        let logged = stage.run.page.logged();
+        check(!returned || logged.len() as u64 == value, Kind::Wrong, || format!("{logged:?}"))?;
+        books.taken.extend(logged);
     }
     if [Op::Shutdown, Op::ShutdownNow].contains(&op) {
         check(shut || !returned, Kind::Wrong, || "a shutdown that returned is not there".into())?;
@@ -173,7 +188,11 @@ fn close_books(
     let set: BTreeSet<u64> = books.taken.iter().copied().collect();
     check(set.len() == books.taken.len(), Kind::Doubled, || format!("{:?}", books.taken))?;
     let op = stage.scene.op;
-    let known = |n: &u64| books.given.contains(n) || (*n == ITS && !returned);
+    let its = match op {
+        Op::PutMany => ITS..ITS + BATCH,
+        _ => ITS..ITS + 1,
+    };
+    let known = |n: &u64| books.given.contains(n) || (its.contains(n) && !returned);
     let strange: Vec<&u64> = set.iter().filter(|n| !known(n)).collect();
     check(strange.is_empty(), Kind::Wrong, || format!("nobody put {strange:?}"))?;
     let missing: Vec<u64> = books.given.iter().copied().filter(|n| !set.contains(n)).collect();
@@ -181,13 +200,34 @@ fn close_books(
     if !discards {
         let held: Vec<u64> = before.held().into_iter().filter(|n| !set.contains(n)).collect();
         check(held.is_empty(), Kind::Lost, || format!("{held:?} was in the ring at the death"))?;
-        let may = usize::from([Op::Get, Op::TryGet].contains(&op) && !returned);
+        let may = match op {
+            Op::Get | Op::TryGet if !returned => 1,
+            Op::GetMany if !returned => usize::try_from(BATCH).unwrap_or(0),
+            _ => 0,
+        };
         check(missing.len() <= may, Kind::Lost, || {
             format!("{missing:?} of {:?}, got {:?}", books.given, books.taken)
         })?;
     }
-    seen.taken = missing.len() == 1 && !discards;
+    seen.taken = !missing.is_empty() && !discards;
     match op {
+        Op::PutMany => {
+            let there: Vec<bool> = its.clone().map(|n| set.contains(&n)).collect();
+            check(there.is_sorted_by(|a, b| a >= b), Kind::Wrong, || {
+                format!("not a prefix of the batch: {:?}", books.taken)
+            })?;
+            let whole = ITS + stage.scene.batch() - 1;
+            seen.done = Some(set.contains(&whole));
+        }
+        Op::GetMany => {
+            let all = stage.scene.batch();
+            check(
+                !books.undisturbed || missing.is_empty() || missing.len() as u64 == all,
+                Kind::Lost,
+                || format!("{missing:?} of a batch of {all}: neither all nor none"),
+            )?;
+            seen.done = Some(returned || seen.taken);
+        }
         Op::Put | Op::TryPut => seen.done = Some(set.contains(&ITS)),
         Op::Get | Op::TryGet => {
             let got = returned && stage.run.page.get(Page::VALUE) != 0;
@@ -198,10 +238,12 @@ fn close_books(
     // In order, but for what was given back by one that died.
     let mut own = books.taken[others..].to_vec();
     // Each putter's own order; between putters only: behind what was there before.
-    let alone = |n: &u64| [ITS, BYSTANDERS, SENTINEL].contains(n) && !stage.inside.contains(n);
+    let alone = |n: &u64| {
+        (its.contains(n) || [BYSTANDERS, SENTINEL].contains(n)) && !stage.inside.contains(n)
+    };
     let last_inside = own.iter().rposition(|n| stage.inside.contains(n));
     let first_alone = own.iter().position(alone);
-    let putting = [Op::Put, Op::TryPut].contains(&op);
+    let putting = [Op::Put, Op::TryPut, Op::PutMany].contains(&op);
     check(!putting || first_alone.is_none() || last_inside < first_alone, Kind::Wrong, || {
         format!("overtaken: {:?}", books.taken)
     })?;
@@ -210,6 +252,10 @@ fn close_books(
     let late = own.iter().position(|n| before.slot_phase_of(*n) != Some(image::FULL));
     if own.is_sorted_by_key(order) {
         return Ok(());
+    }
+    if op == Op::GetMany {
+        // The whole batch may come late.
+        own.retain(|n| !(FIRST..FIRST + BATCH).contains(n));
     }
     if let Some(redelivered) = own.iter().position(|n| *n == FIRST).or(late) {
         own.remove(redelivered);

@@ -1,6 +1,7 @@
 //! Tests of the ring over heap memory.
 
 mod basics;
+mod batches;
 mod feeding;
 mod liveness;
 mod liveness_roles;

@@ -2,6 +2,7 @@
 //! every message is there exactly once, in order, and the capacity is exact.
 
 use super::{Fates, ring};
+use crate::mpmc::word::{IMMEDIATE, SHUTDOWN, marks};
 use crate::mpmc::{Announcement, Phase, Recovery, Ring, State, TryGet, TryPut};
 use crate::peer::{Actor, Liveness};
 use crate::sync::Ordering::SeqCst;
@@ -410,4 +411,39 @@ fn a_look_between_the_mark_and_the_tomb_does_not_hide_the_tomb() {
     scene.ring.state_word(0).unwrap().store(tomb.0, SeqCst);
     assert_eq!(scene.ring.recover(VICTIM, &scene.fates), Recovery::Done);
     assert_eq!(scene.ring.len(), 0, "a tomb is no message");
+}
+
+/// An immediate shutdown marks, sets the flag, and throws away. Killed before the flag,
+/// nothing has happened; killed after it, nobody gets a message any more, with or without a
+/// repair.
+#[test]
+fn an_immediate_shutdown_dies_after_any_step() {
+    for repaired in [false, true] {
+        for steps in 0..=2 {
+            let Scene { ring, fates, mut survivor, .. } = Scene::new(3, 1, 2);
+            if steps > 0 {
+                ring.set_mark(marks::DISCARD);
+            }
+            if steps > 1 {
+                ring.enqueue_pos.fetch_or(SHUTDOWN | IMMEDIATE, SeqCst);
+            }
+            fates.kill(VICTIM);
+            if repaired {
+                assert_eq!(ring.recover(VICTIM, &fates), Recovery::Done);
+            }
+            if steps < 2 {
+                assert_eq!(ring.len(), 2);
+                assert_eq!(ring.get_number(&mut survivor), Ok(100));
+                assert_eq!(ring.put_number(&mut survivor, 102), Ok(()));
+                assert_eq!(ring.get_number(&mut survivor), Ok(101));
+                assert_eq!(ring.get_number(&mut survivor), Ok(102));
+                assert_eq!(ring.get_number(&mut survivor), Err(TryGet::Empty));
+                ring.put_number(&mut survivor, 103).unwrap();
+                ring.shutdown(&mut survivor, true);
+            }
+            assert_eq!(ring.get_number(&mut survivor), Err(TryGet::ShutDown));
+            assert_eq!(ring.put_number(&mut survivor, 1), Err(TryPut::ShutDown));
+            assert_eq!(ring.len(), 0);
+        }
+    }
 }

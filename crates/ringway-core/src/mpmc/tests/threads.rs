@@ -2,7 +2,7 @@
 //! each putter's in its order.
 
 use super::ring;
-use crate::mpmc::{TryGet, TryPut};
+use crate::mpmc::{Batch, TryGet, TryPut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[test]
@@ -50,6 +50,76 @@ fn every_message_is_taken_once_and_in_its_putters_order() {
                 mine
             };
             let getters: Vec<_> = (0..getters).map(|_| scope.spawn(getter)).collect();
+            getters.into_iter().flat_map(|getter| getter.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        let expected: Vec<u64> =
+            (0..putters).flat_map(|p| (0..EACH).map(move |n| p << 32 | n)).collect();
+        assert!(all == expected, "{slots} slots: {} messages", all.len());
+        assert_eq!((ring.len(), ring.actors().totals()), (0, (putters * EACH, putters * EACH)));
+    }
+}
+
+/// Odd putters and getters work in batches, the others do not.
+#[test]
+fn batches_among_single_messages_lose_and_double_nothing() {
+    const EACH: u64 = 20_000;
+    for (slots, putters, getters) in [(1, 2, 2), (3, 2, 2), (5, 3, 3), (10, 2, 2), (64, 3, 3)] {
+        let ring = ring(slots);
+        let taken = AtomicU64::new(0);
+        let mut all: Vec<u64> = std::thread::scope(|scope| {
+            for putter in 0..putters {
+                let ring = &ring;
+                scope.spawn(move || {
+                    let mut actor = ring.actors().claim(1, 0).unwrap();
+                    let mut next = 0;
+                    while next < EACH {
+                        let many = if putter % 2 == 1 { 1 + next % 9 } else { 1 };
+                        let mut batch = Batch::new();
+                        for n in next..EACH.min(next + many) {
+                            batch.push(&(putter << 32 | n).to_le_bytes());
+                        }
+                        match ring.try_put_many(&mut actor, &batch, 0) {
+                            Ok(put) => next += put as u64,
+                            Err(TryPut::Full | TryPut::Pending(_) | TryPut::Busy) => {
+                                std::thread::yield_now();
+                            }
+                            Err(why) => panic!("{why:?}"),
+                        }
+                    }
+                    ring.actors().release(actor);
+                });
+            }
+            let getter = |index: usize| {
+                let (ring, taken) = (&ring, &taken);
+                move || {
+                    let mut actor = ring.actors().claim(2, 0).unwrap();
+                    let (mut mine, mut batch) = (Vec::new(), Batch::new());
+                    while taken.load(Relaxed) < putters * EACH {
+                        batch.clear();
+                        let max = if index % 2 == 1 { 1 + mine.len() % 7 } else { 1 };
+                        match ring.try_get_many(&mut actor, max, &mut batch) {
+                            Ok(many) => {
+                                let number =
+                                    |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+                                mine.extend(batch.iter().map(number));
+                                taken.fetch_add(many as u64, Relaxed);
+                            }
+                            Err(TryGet::Empty | TryGet::Pending(_) | TryGet::Busy) => {
+                                std::thread::yield_now();
+                            }
+                            Err(why) => panic!("{why:?}"),
+                        }
+                    }
+                    ring.actors().release(actor);
+                    for putter in 0..putters {
+                        let of_one: Vec<_> = mine.iter().filter(|n| **n >> 32 == putter).collect();
+                        assert!(of_one.is_sorted(), "order of putter {putter}");
+                    }
+                    mine
+                }
+            };
+            let getters: Vec<_> = (0..getters).map(|index| scope.spawn(getter(index))).collect();
             getters.into_iter().flat_map(|getter| getter.join().unwrap()).collect()
         });
         all.sort_unstable();

@@ -1,0 +1,141 @@
+//! Large messages in place, and what they are compared with: the same bytes copied once.
+
+use crate::Fallible;
+use crate::control::{Control, Parcel};
+use crate::message::Message;
+use crate::partner::{Partner, Role};
+use crate::payload;
+use crate::session::Session;
+use ringway_core::handover;
+use ringway_pipe::{Builder, Raw, Receiver, Sender};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const WORKLOAD: &str = "grants";
+/// The name in the tables.
+pub const NAME: &str = "ringway_grant";
+
+/// The smallest ring: the default one.
+const RING: u64 = 64 << 10;
+/// How many messages a ring has room for, at least.
+const INSIDE: u64 = 4;
+
+/// Messages of one length, written where the receiver reads them.
+///
+/// The sender copies each message from private memory into its grant, as a program does
+/// whose data come from elsewhere; the receiver checks it where it lies. One copy, where
+/// sending and receiving by copy are two.
+pub struct Grants {
+    sender: Sender<Vec<u8>, Raw>,
+    partner: Partner,
+    message: Message,
+    seq: u64,
+}
+
+impl Grants {
+    /// Starts a partner for messages of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The pipe or the partner could not be made.
+    pub fn start(size: usize) -> Fallible<Self> {
+        let capacity = (INSIDE * size as u64).next_power_of_two().max(RING);
+        let (receiver, sender) = Builder::new().capacity(capacity).simplex::<Vec<u8>, Raw>()?;
+        let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&receiver));
+        let parcel = Parcel { bytes: bytes?, descriptors };
+        let partner = Partner::start(WORKLOAD, NAME, size, parcel)?;
+        Ok(Self { sender, partner, message: payload::blank(size), seq: 0 })
+    }
+}
+
+impl Session for Grants {
+    fn batch(&mut self, count: u64) -> Fallible<Duration> {
+        let _armed = self.partner.watch();
+        let control = self.partner.control()?;
+        control.send(count)?;
+        control.expect(self.seq)?;
+        let start = Instant::now();
+        for _ in 0..count {
+            payload::stamp(&mut self.message, self.seq);
+            let mut grant = self.sender.reserve(self.message.len())?;
+            grant.write_at(0, &self.message)?;
+            grant.commit()?;
+            self.seq += 1;
+        }
+        control.expect(self.seq)?;
+        Ok(start.elapsed())
+    }
+
+    fn finish(self) -> Fallible {
+        drop(self.sender);
+        self.partner.finish()
+    }
+}
+
+/// The partner's role.
+pub const fn role() -> Role {
+    Role { workload: WORKLOAD, subject: NAME, play: receive }
+}
+
+fn receive(control: &Control, parcel: Parcel, size: usize) -> Fallible {
+    let Parcel { bytes, descriptors } = parcel;
+    let mut receiver: Receiver<Vec<u8>, Raw> =
+        handover::unpack(descriptors, || postcard::from_bytes(&bytes))?;
+    let mut seq = 0;
+    while let Some(count) = control.recv()? {
+        control.send(seq)?;
+        let mut last = None;
+        for n in 0..count {
+            let grant = receiver.recv_ref()?;
+            if grant.len() != size {
+                return Err(format!("a message of {} bytes came", grant.len()).into());
+            }
+            payload::check_at(size, seq, |at| Ok(grant.load(at)?))?;
+            if n + 1 == count {
+                last = Some(grant.to_vec());
+            }
+            grant.release();
+            seq += 1;
+        }
+        control.send(seq)?;
+        if let Some(message) = last {
+            payload::check_whole(&message, seq - 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// One `memcpy` of a message within one process: the work that any transport does at
+/// least once.
+pub struct Memcpy {
+    from: Message,
+    to: Message,
+    seq: u64,
+}
+
+impl Memcpy {
+    /// The name in the tables.
+    pub const NAME: &str = "memcpy";
+
+    /// For messages of `size` bytes.
+    pub fn start(size: usize) -> Self {
+        Self { from: payload::blank(size), to: payload::blank(size), seq: 0 }
+    }
+}
+
+impl Session for Memcpy {
+    fn batch(&mut self, items: u64) -> Fallible<Duration> {
+        let start = Instant::now();
+        for _ in 0..items {
+            payload::stamp(&mut self.from, self.seq);
+            black_box(&mut *self.to).copy_from_slice(black_box(&self.from));
+            payload::check(&self.to, self.seq)?;
+            self.seq += 1;
+        }
+        Ok(start.elapsed())
+    }
+
+    fn finish(self) -> Fallible {
+        Ok(())
+    }
+}
