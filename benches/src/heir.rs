@@ -20,6 +20,8 @@ const ASLEEP: &str = "heir-asleep";
 const AMIDST: &str = "heir-amidst";
 /// Long enough to fall asleep.
 const LULL: Duration = Duration::from_millis(5);
+/// Without a message for so long, it is gone: another is put, and the time counts.
+const GONE: Duration = Duration::from_millis(500);
 const ITEM: [u64; 1] = [7];
 
 /// The victims of a subject.
@@ -71,6 +73,14 @@ pub fn round_asleep<Q: Queued<1> + Send + 'static>() -> Fallible<Duration> {
     let start = Instant::now();
     kill_process(partner.pid(), Signal::KILL)?;
     queue.put(&ITEM)?;
+    // The dying reader of an OS pipe can still take the bytes, and they are gone with it.
+    while !getter.is_finished() {
+        if start.elapsed() > GONE {
+            queue.put(&ITEM)?;
+            break;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
     ended(getter, start)
 }
 
