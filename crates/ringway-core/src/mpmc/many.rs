@@ -23,7 +23,7 @@ use super::put::{ATTEMPTS, Next as PutNext, TryPut};
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::peer::{Actor, Committed};
-use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::spin_hint;
 
 /// A batch takes no more messages once it has so many bytes.
@@ -138,8 +138,8 @@ impl Ring {
         max: usize,
         into: &mut Batch,
     ) -> Result<usize, TryGet> {
-        // ORDERING mpmc-mark (acquire): as in `try_get`.
-        if max == 0 || self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
+        // Relaxed: a reason to leave it to a single get, which looks again.
+        if max == 0 || self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0 {
             return Ok(0);
         }
         let before = into.len();
