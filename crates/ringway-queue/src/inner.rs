@@ -1,9 +1,11 @@
 //! A handle without its types.
 
 use crate::error::{
-    GetError, JoinThreadError, OpenError, PutReason, ShutDownError, get_error, put_reason, unusable,
+    GetError, JoinThreadError, OpenError, PutReason, ShutDownError, put_reason, unusable,
 };
 use crate::local::Local;
+use crate::long::NotHere;
+use crate::overflow::Overflow;
 use crate::scratch;
 use crate::shape::{Kind, Shape};
 use crate::until::Until;
@@ -51,7 +53,7 @@ impl Inner {
         let (key, signature) = (segment.key()?, segment.header().signature);
         let ring = SharedRing::open(segment, signature)?;
         let local = shape.unbounded.then(|| Local::new(key, &ring));
-        let limit = shape.limit.unwrap_or(usize::MAX).min(ring.payload_size());
+        let limit = shape.limit.unwrap_or(usize::MAX).min(ring.max_message());
         Ok(Self { ring, local, kind, named, policy, limit, closed: AtomicBool::new(false) })
     }
 
@@ -79,9 +81,10 @@ impl Inner {
         put.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    /// Takes one message and says how long it is.
+    /// Takes one message and says how long it is; one that is longer than the buffer and
+    /// than a slot is taken and left where it is.
     #[inline]
-    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
         let Self { ring, kind, .. } = self;
         let got = match (until, kind) {
             (Until::Now, Kind::JoinableQueue) => ring.try_get_task(buffer),
@@ -99,7 +102,20 @@ impl Inner {
                 }
             }),
         };
-        got.map_err(|error| get_error(error, ring.label()))
+        got.map_err(|error| NotHere::from(error, ring.label()))
+    }
+
+    pub(crate) fn overflow(&self) -> Option<&Arc<Overflow>> {
+        self.local.as_ref().and_then(|local| local.overflow())
+    }
+
+    pub(crate) fn is_joinable(&self) -> bool {
+        self.kind == Kind::JoinableQueue
+    }
+
+    /// The error for an item that makes no sense.
+    pub(crate) fn corrupted(&self, what: &'static str) -> GetError {
+        GetError::Engine(ringway_core::Error::corrupted(self.ring.label(), what))
     }
 
     // ---- Looking ----------------------------------------------------------------

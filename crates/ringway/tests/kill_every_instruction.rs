@@ -60,19 +60,26 @@ fn main() -> std::process::ExitCode {
     let mut paths = BTreeMap::new();
     let mut good = true;
     for (name, op) in [
-        ("put", Op::TryPut),
-        ("get", Op::TryGet),
-        ("put into a full ring", Op::Put),
-        ("get from an empty ring", Op::Get),
-        ("attach", Op::Open),
-        ("detach", Op::Drop),
-        ("shutdown", Op::Shutdown),
-        ("immediate shutdown", Op::ShutdownNow),
-        ("repair", Op::Repair),
+        ("put", (Op::TryPut, false)),
+        ("get", (Op::TryGet, false)),
+        ("put into a full ring", (Op::Put, false)),
+        ("get from an empty ring", (Op::Get, false)),
+        ("attach", (Op::Open, false)),
+        ("detach", (Op::Drop, false)),
+        ("shutdown", (Op::Shutdown, false)),
+        ("immediate shutdown", (Op::ShutdownNow, false)),
+        ("repair", (Op::Repair, false)),
+        ("grant", (Op::GetRef, false)),
+        ("blocks: put", (Op::TryPut, true)),
+        ("blocks: get", (Op::TryGet, true)),
+        ("blocks: put into a full ring", (Op::Put, true)),
+        ("blocks: grant", (Op::GetRef, true)),
+        ("blocks: immediate shutdown", (Op::ShutdownNow, true)),
+        ("blocks: repair", (Op::Repair, true)),
     ] {
         if wanted(name) {
             let start = std::time::Instant::now();
-            let long = matches!(op, Op::Open | Op::Repair);
+            let long = matches!(op.0, Op::Open | Op::Repair);
             let effort = if long { effort.sampled() } else { effort };
             good &= kill::kills::operation(name, op, effort, &mut paths);
             eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
@@ -82,10 +89,13 @@ fn main() -> std::process::ExitCode {
         good &= kill::stops::rivals(&mut paths);
     }
     for (name, op) in [
-        ("stopped in put", Op::TryPut),
-        ("stopped in get", Op::TryGet),
-        ("stopped in attach", Op::Open),
-        ("stopped in repair", Op::Repair),
+        ("stopped in put", (Op::TryPut, false)),
+        ("stopped in get", (Op::TryGet, false)),
+        ("stopped in attach", (Op::Open, false)),
+        ("stopped in repair", (Op::Repair, false)),
+        ("blocks: stopped in put", (Op::TryPut, true)),
+        ("blocks: stopped in get", (Op::TryGet, true)),
+        ("blocks: stopped in a grant", (Op::GetRef, true)),
     ] {
         if wanted(name) {
             good &= kill::stops::operation(name, op, effort.sampled());
@@ -108,7 +118,9 @@ fn main() -> std::process::ExitCode {
         }
     }
     println!("paths of repair taken: {paths:?}");
-    for path in ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"] {
+    let needed = ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"];
+    let of_blocks = ["FREEING", "LEASED", "FILLING", "SWEPT"];
+    for path in needed.into_iter().chain(of_blocks) {
         if words.is_empty() && !paths.contains_key(path) {
             println!("no kill led to {path}: the test has lost its object");
             good = false;

@@ -25,12 +25,13 @@ const SIGNATURE: u64 = 0x5354_4F52_4D00_0001;
 /// Kill processes at random, with SIGKILL, amidst a queue, and account for every message
 ///
 /// Two processes put and two get, as fast as they can, through rings of 1, 2, 3 and 64
-/// places, one after the other. All the time one of the four, chosen by the seed, is
+/// places, one after the other; then the same with messages in blocks, most of them longer
+/// than a slot, which one getter copies and the other takes as grants. All the time one of the four, chosen by the seed, is
 /// killed and replaced. Every message has a number and a pattern. Getters write down
 /// what they took in shared memory that outlives them.
 ///
 /// At the end no message may be lost, doubled or torn, and each ring must have room for
-/// exactly as many as ever. A message that a getter took and did not live to write down
+/// exactly as many as ever, and every block must be free. A message that a getter took and did not live to write down
 /// is gone with it: `taken by the dead`, at most one per killed getter.
 ///
 /// Exit status: 0 if all is right (the last line is then `storm: ok`), 1 if not.
@@ -48,6 +49,24 @@ pub(crate) struct Options {
 /// What the storm's child processes run.
 pub(crate) fn entries() -> Vec<Entry> {
     ringway::entries![worker::putter, worker::getter].into()
+}
+
+/// Where the messages of a ring lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cargo {
+    /// In slots.
+    Inline,
+    /// Most in blocks; the second getter takes them as grants.
+    Blocks,
+}
+
+impl Cargo {
+    fn longest(self) -> usize {
+        match self {
+            Self::Inline => message::LONGEST_SHORT,
+            Self::Blocks => message::LONGEST,
+        }
+    }
 }
 
 /// Numbers that follow from a seed.
@@ -72,12 +91,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut dice = Dice(seed);
     say(&format!("storm: {} s, seed {seed}\n", options.seconds))?;
     let sizes = [1, 2, 3, 64];
-    let each = Duration::from_secs(options.seconds) / 4;
+    let each = Duration::from_secs(options.seconds) / 8;
     let mut all = Totals::default();
-    for slots in sizes {
-        let totals = round::run(slots, each, &mut dice, &mut signals)?;
-        say(&totals.line(&format!("N={slots}")))?;
-        all.add(totals);
+    for (cargo, name) in [(Cargo::Inline, ""), (Cargo::Blocks, " blocks")] {
+        for slots in sizes {
+            let totals = round::run((slots, cargo), each, &mut dice, &mut signals)?;
+            say(&totals.line(&format!("N={slots}{name}")))?;
+            all.add(totals);
+        }
     }
     say(&all.line("total"))?;
     match all.verdict() {

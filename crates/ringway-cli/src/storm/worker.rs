@@ -2,10 +2,10 @@
 
 use super::log::{Count, Log, PUTTERS, STOP, STOP_PUTTING};
 use super::message::{self, LONGEST};
-use super::open;
+use super::{Cargo, open};
 use crate::failure::{Failure, failed};
 use crate::signals::leave_interrupts_to_parent;
-use ringway_core::mpmc::{GetError, PutError, SharedRing};
+use ringway_core::mpmc::{GetError, PutError, ReadGrant, SharedRing};
 use ringway_core::wait::{Deadline, Spinner, WaitPolicy};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,17 +43,19 @@ fn start(ring: &str, log: &str) -> Result<(SharedRing, Log), Failure> {
 fn put_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let mut buffer = [0; LONGEST];
+    let longest = longest(ring);
     // The one before may have died amidst this number: it is used by nobody again.
     let mut number = log.begun(which) + 1;
     while log.asked() == 0 && number <= log.last_number() {
-        let len = message::write(which, number, &mut buffer);
+        let len = message::write(which, number, longest, &mut buffer);
         log.begin(which, number);
         loop {
             match ring.put(&buffer[..len], &mut spinner, Deadline::after(PATIENCE)) {
                 Ok(()) => break,
                 // Nothing was stored: the number stays begun, and was not put.
-                Err(PutError::Full) if log.asked() != 0 => return Ok(()),
-                Err(PutError::Full | PutError::Contended | PutError::Interrupted) => {}
+                Err(PutError::Full | PutError::NoMemory) if log.asked() != 0 => return Ok(()),
+                Err(PutError::Full | PutError::NoMemory) => {}
+                Err(PutError::Contended | PutError::Interrupted) => {}
                 Err(e) => return Err(failed("cannot put", &e)),
             }
         }
@@ -69,10 +71,18 @@ fn put_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
 fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let mut buffer = [0; LONGEST];
-    let mut newest = Newest::default();
+    let (mut newest, longest) = (Newest::default(), longest(ring));
     loop {
-        match ring.get(&mut buffer, &mut spinner, Deadline::after(PATIENCE)) {
-            Ok(len) => note(log, which, buffer.get(..len), &mut newest),
+        // The second getter of a ring with blocks takes grants.
+        let got = if which % 2 == 1 && ring.max_message() > ring.payload_size() {
+            ring.get_ref(&mut spinner, Deadline::after(PATIENCE))
+                .map(|grant| note_grant(log, which, grant, &mut buffer, &mut newest))
+        } else {
+            ring.get(&mut buffer, &mut spinner, Deadline::after(PATIENCE))
+                .map(|len| note(log, which, buffer.get(..len), longest, &mut newest))
+        };
+        match got {
+            Ok(()) => {}
             Err(GetError::Empty) if log.asked() == STOP => return Ok(()),
             Err(GetError::Empty | GetError::Contended | GetError::Interrupted) => {}
             Err(e) => return Err(failed("cannot get", &e)),
@@ -80,10 +90,39 @@ fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     }
 }
 
+/// Bytes of the longest message that is put to `ring`.
+pub(super) fn longest(ring: &SharedRing) -> usize {
+    let in_blocks = ring.max_message() > ring.payload_size();
+    if in_blocks { Cargo::Blocks.longest() } else { Cargo::Inline.longest() }
+}
+
+/// Releases a grant and writes down what it held: a death in between takes the message
+/// with it, as for a get.
+fn note_grant(
+    log: &Log,
+    getter: u64,
+    grant: ReadGrant,
+    buffer: &mut [u8; LONGEST],
+    newest: &mut Newest,
+) {
+    let len = grant.len();
+    let read = buffer.get_mut(..len).is_some_and(|to| grant.read_at(0, to).is_ok());
+    grant.release();
+    let bytes = if read { buffer.get(..len) } else { None };
+    note(log, getter, bytes, Cargo::Blocks.longest(), newest);
+}
+
 /// Writes down what came.
-pub(super) fn note(log: &Log, getter: u64, bytes: Option<&[u8]>, newest: &mut Newest) {
+pub(super) fn note(
+    log: &Log,
+    getter: u64,
+    bytes: Option<&[u8]>,
+    longest: usize,
+    newest: &mut Newest,
+) {
     let sound = |(p, number): &(u64, u64)| *p < PUTTERS && *number <= log.last_number();
-    let Some((p, number)) = bytes.and_then(message::read).filter(sound) else {
+    let Some((p, number)) = bytes.and_then(|bytes| message::read(bytes, longest)).filter(sound)
+    else {
         return log.count_one(getter, Count::Torn);
     };
     if log.has(getter, p, number) {

@@ -24,6 +24,8 @@ pub enum TryPut {
     ShutDown,
     /// The message does not fit a slot.
     TooLong,
+    /// The message does not fit what is free of the pool.
+    NoMemory,
     /// The memory makes no sense: what was wrong.
     Corrupted(&'static str),
 }
@@ -38,7 +40,7 @@ pub(super) enum At<T = ()> {
 }
 
 /// What to do after a look at a slot that is not free.
-enum Next {
+pub(super) enum Next {
     /// Look again, at this position.
     Again(u64),
     Stop(TryPut),
@@ -139,7 +141,7 @@ impl Ring {
 
     /// The word is no position: a flag is set, or the memory is corrupted.
     #[cold]
-    fn put_refused(&self, actor: &mut Actor, tail: u64) -> TryPut {
+    pub(super) fn put_refused(&self, actor: &mut Actor, tail: u64) -> TryPut {
         self.announce(actor, Announcement::IDLE);
         if tail & SHUTDOWN != 0 {
             TryPut::ShutDown
@@ -152,7 +154,7 @@ impl Ring {
 
     /// The slot of `tail` is not free. Finds out why.
     #[inline(never)]
-    fn put_blocked(&self, actor: &mut Actor, tail: u64) -> Next {
+    pub(super) fn put_blocked(&self, actor: &mut Actor, tail: u64) -> Next {
         let now = self.enqueue_pos.load(SeqCst);
         if now != tail {
             return Next::Again(now);

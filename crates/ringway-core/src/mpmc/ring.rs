@@ -7,6 +7,7 @@
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
 use super::word::{Announcement, IMMEDIATE, Meta, Phase, SHUTDOWN, State, marks};
+use crate::blocks::Pool;
 use crate::memory::{Memory, OutOfBounds, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
@@ -29,7 +30,10 @@ pub struct Ring {
     pub(super) not_full: Event,
     pub(super) participants: Participants,
     pub(super) actors: Actors,
-    slots: Region,
+    pub(super) slots: Region,
+    pub(super) leases: Region,
+    pub(super) lease_size: usize,
+    pub(super) pool: Pool,
     /// Tombs made and messages given back by repairs through this very value. Private
     /// memory.
     pub(super) tombs_made: AtomicU64,
@@ -44,7 +48,9 @@ impl Ring {
     ///
     /// [`OutOfBounds`] if the memory is too small.
     pub fn new(memory: &Memory, geometry: Geometry) -> Result<Self, OutOfBounds> {
-        let len = geometry.total_len() - geometry.slots_at;
+        let len = geometry.positions.slots() * geometry.slot_size;
+        let leases = geometry.leases * geometry.lease_size();
+        let freed = Event::new(memory.word32(at::FREED)?);
         let too_large = |_| OutOfBounds { at: geometry.slots_at, len };
         let participants = Participants::new(memory, at::PARTICIPANTS, geometry.participants)?;
         Ok(Self {
@@ -59,6 +65,9 @@ impl Ring {
             participants,
             actors: Actors::new(memory, geometry.actors_at, geometry.actors)?,
             slots: memory.region(geometry.slots_at, len)?,
+            leases: memory.region(geometry.leases_at, leases)?,
+            lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
+            pool: Pool::new(memory, geometry.pool, freed)?,
             tombs_made: AtomicU64::new(0),
             given_back: AtomicU64::new(0),
             geometry,
@@ -111,7 +120,7 @@ impl Ring {
 
     /// Byte offset of the slot of `position` in the slots.
     #[inline]
-    fn offset(&self, position: u64) -> usize {
+    pub(super) fn offset(&self, position: u64) -> usize {
         // The index is below 2^30; the product is a length inside the memory, or
         // beyond its end, where `Region` refuses.
         #[allow(clippy::cast_possible_truncation, reason = "64-bit only: see Positions")]
@@ -220,14 +229,6 @@ impl Ring {
         }
     }
 
-    /// Counts one more getter that died with the message. The slot is ours alone.
-    pub(super) fn count_attempt(&self, position: u64) {
-        if let Some(word) = self.slots.word(self.offset(position) + at::slot::META) {
-            // Relaxed: released with the slot.
-            word.store(Meta(word.load(Relaxed)).tried_again().0, Relaxed);
-        }
-    }
-
     // ---- What can be seen -----------------------------------------------------
 
     /// Both positions at one moment, `enqueue_pos` with its flags. `None` if they keep
@@ -296,7 +297,8 @@ impl Ring {
             // SeqCst, as every change of the marks. Failure: marked again meanwhile.
             let _ = self.marks.compare_exchange(marked, marked & !marks::TOMBS, SeqCst, Relaxed);
         }
-        (len.saturating_sub(tombs) + waiting).min(self.capacity())
+        // Grants that were given back come on top: their slots may be in use again.
+        (len.saturating_sub(tombs) + waiting).min(self.capacity()) + self.leases_given_back()
     }
 
     /// Whether there is no message.  May be wrong as soon as it returns.

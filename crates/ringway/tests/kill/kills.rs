@@ -7,12 +7,20 @@ use super::tally::Tally;
 use super::verdict;
 use std::collections::BTreeMap;
 
-const PLAIN: Scene =
-    Scene { op: Op::TryPut, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
+const PLAIN: Scene = Scene {
+    op: Op::TryPut,
+    slots: 1,
+    laps: 0,
+    inside: 0,
+    doom: None,
+    bystander: Bystander::None,
+    long: false,
+};
 
 /// The scenes of one operation for a ring of `slots`.
-fn scenes(op: Op, slots: u64) -> Vec<Scene> {
-    let with = |laps, inside, doom, bystander| Scene { op, slots, laps, inside, doom, bystander };
+fn scenes(op: Op, slots: u64, long: bool) -> Vec<Scene> {
+    let with =
+        |laps, inside, doom, bystander| Scene { op, slots, laps, inside, doom, bystander, long };
     let none = Bystander::None;
     match op {
         Op::TryPut => vec![
@@ -26,7 +34,7 @@ fn scenes(op: Op, slots: u64) -> Vec<Scene> {
             with(1, slots, None, none),
             with(0, slots, None, Bystander::Putter),
         ],
-        Op::TryGet => vec![
+        Op::TryGet | Op::GetRef => vec![
             with(0, slots, None, Bystander::Putter),
             with(2, 1, None, none),
             // Another getter has died with the message.
@@ -56,22 +64,23 @@ fn scenes(op: Op, slots: u64) -> Vec<Scene> {
 }
 
 /// Where others die before a repair: the changes of a whole put and a whole get.
-fn dooms() -> Vec<(u64, Doom)> {
-    let puts = survey_of(Op::TryPut, 0).into_iter().map(|point| (0, Doom::Put(point)));
-    let gets = survey_of(Op::TryGet, 1).into_iter().map(|point| (1, Doom::Get(point)));
+fn dooms(long: bool) -> Vec<(u64, Doom)> {
+    let puts = survey_of(Op::TryPut, 0, long).into_iter().map(|point| (0, Doom::Put(point)));
+    let gets = survey_of(Op::TryGet, 1, long).into_iter().map(|point| (1, Doom::Get(point)));
     puts.chain(gets).collect()
 }
 
-fn survey_of(op: Op, inside: u64) -> Vec<Point> {
-    let scene = Scene { op, inside, ..PLAIN };
+fn survey_of(op: Op, inside: u64, long: bool) -> Vec<Point> {
+    let scene = Scene { op, inside, long, ..PLAIN };
     let found = survey(Effort::QUICK, &|| scene.set());
     found.points.into_iter().filter(|point| matches!(point, Point::Change(..))).collect()
 }
 
-/// Kills at every point of every scene of `op`, and prints the line.
+/// Kills at every point of every scene of `op`, with messages that are `long` for slots or
+/// not, and prints the line.
 pub(crate) fn operation(
     name: &str,
-    op: Op,
+    (op, long): (Op, bool),
     effort: Effort,
     paths: &mut BTreeMap<&'static str, usize>,
 ) -> bool {
@@ -80,11 +89,11 @@ pub(crate) fn operation(
     for slots in 1..=3 {
         // A quick run takes each scene once, with rings of different sizes.
         let chosen = |i: &usize| effort.full || (i + op as usize) as u64 % 3 + 1 == slots;
-        let scenes = scenes(op, slots).into_iter().enumerate();
+        let scenes = scenes(op, slots, long).into_iter().enumerate();
         all.extend(scenes.filter(|(i, _)| chosen(i)).map(|(_, scene)| scene));
     }
     if op == Op::Repair {
-        for (i, (inside, doom)) in dooms().into_iter().enumerate() {
+        for (i, (inside, doom)) in dooms(long).into_iter().enumerate() {
             if !effort.full && i % 3 != 1 {
                 continue;
             }
@@ -95,10 +104,11 @@ pub(crate) fn operation(
                     inside,
                     doom: Some(doom),
                     op,
+                    long,
                     ..PLAIN
                 }));
             } else {
-                all.push(Scene { slots, inside, doom: Some(doom), op, ..PLAIN });
+                all.push(Scene { slots, inside, doom: Some(doom), op, long, ..PLAIN });
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Tests of the ring over heap memory.
 
 mod basics;
+mod block_steps;
+mod blocks;
 mod feeding;
 mod liveness;
 mod liveness_roles;
