@@ -19,11 +19,28 @@ bench *ARGS:
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p ringway-core --test 'loom_*'
 
+# Shows that each gate can fail.
+gates-red:
+    .ci/gates-red
+
+# Every ordering has a label, both ends, a row in docs/ordering.md and tests.
+edges:
+    .ci/edges
+
+# Weakens every ordering in turn and shows which model fails; `just weaken mpmc-claim`.
+weaken *ARGS:
+    .ci/weaken {{ARGS}}
+
+# The Promela models of docs/models and their mutants; needs spin.
+models:
+    docs/models/check
+
 # A blocked receiver makes no system call for ten seconds, and other slow tests.
 slow:
     cargo test --workspace -- --ignored
 
 # SIGKILL at every instruction of every operation; `just kill put` for one. Hours.
+# With `--guardian` in a second mode.
 kill *ARGS:
     cargo test --release -p ringway --test kill_every_instruction -- --full --nocapture {{ARGS}}
 

@@ -18,7 +18,7 @@ use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::message::Message;
 use ringway_benches::oneway::OneWay;
 use ringway_benches::round_trip::{self, RoundTrip};
-use ringway_benches::session::{self, Session, measure};
+use ringway_benches::session::{self, Session, measure, measure_beside};
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
@@ -86,14 +86,19 @@ fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
         let id = format!("pipe_round_trip/{}", S::NAME);
         measure(&mut group, ledger, &id, round_trip::SIZE, RoundTrip::<S>::start);
     }
+    fn beside<S: Duplex, F: Duplex>(criterion: &mut Criterion, ledger: &mut Ledger) {
+        let mut group = criterion.benchmark_group("pipe_round_trip");
+        let id = |name: &str| format!("pipe_round_trip/{name}");
+        let both = || Ok((RoundTrip::<S>::start()?, RoundTrip::<F>::start()?));
+        let ids = (&*id(S::NAME), &*id(F::NAME));
+        measure_beside(&mut group, ledger, ids, round_trip::SIZE, both);
+    }
     // Two processes that spin on one processor measure the scheduler's time slice.
     if machine::places().is_some() {
-        row::<Ringway<Spin>>(criterion, ledger);
-        row::<TwoLines>(criterion, ledger);
+        beside::<Ringway<Spin>, TwoLines>(criterion, ledger);
+        beside::<Ringway<Adaptive>, TwoLines>(criterion, ledger);
     }
-    row::<Ringway<Block>>(criterion, ledger);
-    row::<FutexWords>(criterion, ledger);
-    row::<Ringway<Adaptive>>(criterion, ledger);
+    beside::<Ringway<Block>, FutexWords>(criterion, ledger);
     row::<OsPipe>(criterion, ledger);
     row::<UnixSocket>(criterion, ledger);
 }
@@ -155,6 +160,7 @@ fn bars() -> Vec<Bar> {
         bar("pipe_oneway/ringway/64KiB", "pipe_oneway/os_pipe/64KiB", Faster(5.0)),
         bar("pipe_oneway/ringway/1MiB", "pipe_oneway/os_pipe/1MiB", Faster(5.0)),
         bar("pipe_round_trip/ringway_spin", "pipe_round_trip/two_line_floor", Within(1.5)),
+        bar("pipe_round_trip/ringway", "pipe_round_trip/two_line_floor", Told),
         bar("pipe_round_trip/ringway_block", "pipe_round_trip/futex_floor", Within(1.15)),
         bar("pipe_round_trip/ringway_block", "pipe_round_trip/os_pipe", Faster(1.0)),
     ];

@@ -8,13 +8,23 @@
 //! `crossbeam_channel` runs between threads: the ceiling of what a process boundary could
 //! leave. `ring_announced` and `ring_plain` are the ring alone with and without
 //! announcements. All putters share one processor and all getters another.
+//!
+//! `queue_round_trip/SUBJECT` is the time for 8 bytes through one queue and back through
+//! another: two put-to-get latencies.
+//!
+//! `ringway` alternates with `crossbeam_channel`, `ring_announced` with `ring_plain`, and
+//! the round trips with their floors: those are compared batch by batch.
 
-use criterion::{Criterion, SamplingMode};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::queues::{Announced, Bare, LockBased, PipeQueue, Plain, RingwayQueue};
-use ringway_benches::session::{self, Session, measure};
+use ringway_benches::round_trip::{self, RoundTrip};
+use ringway_benches::session::{self, Session, measure, measure_beside};
 use ringway_benches::shape::{Queued, Shape, roles};
+use ringway_benches::subject::{self, Duplex};
 use ringway_benches::subjects::ringway::{Adaptive, Block};
+use ringway_benches::subjects::{FutexWords, OsPipe, TwoLines, TwoQueues};
 use ringway_benches::threads::Threads;
 use ringway_benches::{Fallible, machine, partner};
 use std::process::ExitCode;
@@ -23,7 +33,7 @@ const SHAPES: [(usize, usize); 5] = [(1, 1), (2, 2), (4, 4), (1, 4), (4, 1)];
 const SIZES: [&str; 2] = ["8B", "64B"];
 
 fn main() -> ExitCode {
-    let roles = [
+    let shapes = [
         roles::<RingwayQueue<Adaptive, 1>, 1>(),
         roles::<RingwayQueue<Adaptive, 8>, 8>(),
         roles::<RingwayQueue<Block, 1>, 1>(),
@@ -35,7 +45,15 @@ fn main() -> ExitCode {
         roles::<Bare<Announced>, 1>(),
         roles::<Bare<Plain>, 1>(),
     ];
-    if let Some(code) = partner::play_if_asked(roles.as_flattened()) {
+    let trips = [
+        subject::roles::<TwoQueues<Adaptive>>(),
+        subject::roles::<TwoQueues<Block>>(),
+        subject::roles::<TwoLines>(),
+        subject::roles::<FutexWords>(),
+        subject::roles::<OsPipe>(),
+    ];
+    let roles = [shapes.as_flattened(), trips.as_flattened()].concat();
+    if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
     print!("{}", machine::sheet());
@@ -47,6 +65,7 @@ fn main() -> ExitCode {
     for (putters, getters) in SHAPES {
         shape(&mut criterion, &mut ledger, putters, getters);
     }
+    there_and_back(&mut criterion, &mut ledger);
     criterion.final_summary();
     if session::measures() {
         print!("{}", ledger.summary(&bars()));
@@ -56,22 +75,37 @@ fn main() -> ExitCode {
 
 fn shape(criterion: &mut Criterion, ledger: &mut Ledger, putters: usize, getters: usize) {
     let mut rows = Rows { criterion, ledger, putters, getters };
-    rows.queue::<RingwayQueue<Adaptive, 1>, 1>();
-    rows.queue::<RingwayQueue<Block, 1>, 1>();
-    rows.row::<1, _>(Threads::<1>::NAME, || Ok(Threads::<1>::new(putters, getters)));
-    rows.queue::<LockBased<1>, 1>();
+    rows.width::<1>();
     if (putters, getters) == (1, 1) {
         rows.queue::<PipeQueue, 1>();
         rows.queue::<PipeQueue, 8>();
     }
     if putters == getters && putters <= 2 {
-        rows.queue::<Bare<Announced>, 1>();
-        rows.queue::<Bare<Plain>, 1>();
+        let start = || {
+            let announced = Shape::<Bare<Announced>, 1>::start(putters, getters)?;
+            Ok((announced, Shape::<Bare<Plain>, 1>::start(putters, getters)?))
+        };
+        rows.beside::<1, _, _>((Bare::<Announced>::NAME, Bare::<Plain>::NAME), start);
     }
-    rows.queue::<RingwayQueue<Adaptive, 8>, 8>();
-    rows.queue::<RingwayQueue<Block, 8>, 8>();
-    rows.row::<8, _>(Threads::<8>::NAME, || Ok(Threads::<8>::new(putters, getters)));
-    rows.queue::<LockBased<8>, 8>();
+    rows.width::<8>();
+}
+
+fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
+    fn beside<S: Duplex, F: Duplex>(criterion: &mut Criterion, ledger: &mut Ledger) {
+        let mut group = criterion.benchmark_group("queue_round_trip");
+        let id = |name: &str| format!("queue_round_trip/{name}");
+        let both = || Ok((RoundTrip::<S>::start()?, RoundTrip::<F>::start()?));
+        let ids = (&*id(S::NAME), &*id(F::NAME));
+        measure_beside(&mut group, ledger, ids, round_trip::SIZE, both);
+    }
+    // Two processes that spin on one processor measure the scheduler's time slice.
+    if machine::places().is_some() {
+        beside::<TwoQueues<Adaptive>, TwoLines>(criterion, ledger);
+    }
+    beside::<TwoQueues<Block>, FutexWords>(criterion, ledger);
+    let mut group = criterion.benchmark_group("queue_round_trip");
+    let id = format!("queue_round_trip/{}", OsPipe::NAME);
+    measure(&mut group, ledger, &id, round_trip::SIZE, RoundTrip::<OsPipe>::start);
 }
 
 struct Rows<'a> {
@@ -82,21 +116,55 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn queue<Q: Queued<W>, const W: usize>(&mut self) {
+    /// The rows of items of `W` words.
+    fn width<const W: usize>(&mut self)
+    where
+        RingwayQueue<Adaptive, W>: Queued<W>,
+        RingwayQueue<Block, W>: Queued<W>,
+        LockBased<W>: Queued<W>,
+    {
         let (putters, getters) = (self.putters, self.getters);
-        self.row::<W, _>(Q::NAME, || Shape::<Q, W>::start(putters, getters));
+        let start = || {
+            let ringway = Shape::<RingwayQueue<Adaptive, W>, W>::start(putters, getters)?;
+            Ok((ringway, Threads::<W>::new(putters, getters)))
+        };
+        let names = (RingwayQueue::<Adaptive, W>::NAME, Threads::<W>::NAME);
+        self.beside::<W, _, _>(names, start);
+        self.queue::<RingwayQueue<Block, W>, W>();
+        self.queue::<LockBased<W>, W>();
     }
 
-    fn row<const W: usize, S: Session>(&mut self, name: &str, start: impl Fn() -> Fallible<S>) {
-        let mut group = self.criterion.benchmark_group("queue");
-        group.sampling_mode(SamplingMode::Linear);
-        group.sample_size(15);
-        group.warm_up_time(std::time::Duration::from_millis(500));
-        group.measurement_time(std::time::Duration::from_millis(1500));
-        let size = SIZES[usize::from(W == 8)];
-        let id = format!("queue/{name}/{}x{}/{size}", self.putters, self.getters);
+    fn queue<Q: Queued<W>, const W: usize>(&mut self) {
+        let (putters, getters) = (self.putters, self.getters);
+        let id = self.id::<W>(Q::NAME);
+        let start = || Shape::<Q, W>::start(putters, getters);
+        let mut group = group(self.criterion);
         measure(&mut group, self.ledger, &id, 8 * W, start);
     }
+
+    fn beside<const W: usize, S: Session, B: Session>(
+        &mut self,
+        (name, beside): (&str, &str),
+        start: impl Fn() -> Fallible<(S, B)>,
+    ) {
+        let ids = (&*self.id::<W>(name), &*self.id::<W>(beside));
+        let mut group = group(self.criterion);
+        measure_beside(&mut group, self.ledger, ids, 8 * W, start);
+    }
+
+    fn id<const W: usize>(&self, name: &str) -> String {
+        let size = SIZES[usize::from(W == 8)];
+        format!("queue/{name}/{}x{}/{size}", self.putters, self.getters)
+    }
+}
+
+fn group(criterion: &mut Criterion) -> BenchmarkGroup<'_, WallTime> {
+    let mut group = criterion.benchmark_group("queue");
+    group.sampling_mode(SamplingMode::Linear);
+    group.sample_size(15);
+    group.warm_up_time(std::time::Duration::from_millis(500));
+    group.measurement_time(std::time::Duration::from_millis(1500));
+    group
 }
 
 /// What Ringway promises, and below it what is worth knowing.
@@ -115,6 +183,10 @@ fn bars() -> Vec<Bar> {
             bars.push(bar(id("ringway_block"), id("crossbeam_channel"), Bound::Told));
         }
     }
+    let trip = |subject: &str| format!("queue_round_trip/{subject}");
+    bars.push(bar(trip("ringway"), trip("two_line_floor"), Bound::Told));
+    bars.push(bar(trip("ringway_block"), trip("futex_floor"), Bound::Told));
+    bars.push(bar(trip("ringway_block"), trip("os_pipe"), Bound::Faster(1.0)));
     for shape in ["1x1", "2x2"] {
         let id = |subject| format!("queue/{subject}/{shape}/8B");
         bars.push(bar(id("ring_announced"), id("ring_plain"), Bound::Told));

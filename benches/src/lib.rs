@@ -9,23 +9,33 @@
 //! [`watchdog`], loudly.
 //!
 //! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
-//! timed by criterion. [`idle`] shows what a blocked receiver costs. [`ledger`] keeps
+//! timed by criterion. [`latency`] looks at single messages, also beside a
+//! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`]
+//! what many do, [`costs`] what messages cost besides time and [`footprint`] what a pipe or
+//! queue takes while it exists. [`ledger`] keeps
 //! what was measured in this run and prints it against the bars.
 
 pub mod control;
+pub mod costs;
+pub mod dormitory;
+pub mod footprint;
 pub mod idle;
+pub mod latency;
 pub mod ledger;
 pub mod machine;
 pub mod message;
+pub mod neighbour;
 pub mod oneway;
 pub mod partner;
 pub mod payload;
+pub mod plot;
 pub mod queues;
 pub mod round_trip;
 pub mod session;
 pub mod shape;
 pub mod subject;
 pub mod subjects;
+pub mod syscalls;
 pub mod threads;
 pub mod watchdog;
 

@@ -27,6 +27,11 @@ pub fn places() -> Option<Places> {
     })
 }
 
+/// How many processors this program may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Pins the calling thread, and the threads it starts later, to one processor.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! One row of a benchmark: a session that is started once and timed in batches.
 
 use crate::Fallible;
-use crate::ledger::Ledger;
+use crate::ledger::{Batch, Ledger};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use std::time::Duration;
@@ -52,6 +52,40 @@ pub fn measure<S: Session>(
     });
     if let Some(Err(error)) = session.map(S::finish) {
         panic!("{id}: {error}");
+    }
+}
+
+/// As [`measure`], with each batch followed by one of another session that moves as many
+/// items. Criterion sees the first; the ledger gets both, and compares them batch by batch.
+///
+/// # Panics
+///
+/// As [`measure`].
+pub fn measure_beside<S: Session, B: Session>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    ledger: &mut Ledger,
+    (id, beside): (&str, &str),
+    bytes: usize,
+    start: impl Fn() -> Fallible<(S, B)>,
+) {
+    let mut sessions = None;
+    let failed = |error| -> (S, B) { panic!("{id} did not start: {error}") };
+    let row = id.split_once('/').map_or(id, |(_, row)| row);
+    group.throughput(Throughput::Bytes(bytes as u64));
+    group.bench_function(row, |bencher| {
+        bencher.iter_custom(|items| {
+            let (own, other) = sessions.get_or_insert_with(|| start().unwrap_or_else(failed));
+            let took = own.batch(items).unwrap_or_else(|error| panic!("{id}: {error}"));
+            let theirs = other.batch(items).unwrap_or_else(|error| panic!("{beside}: {error}"));
+            let batch = |id, took| Batch { id, took };
+            ledger.record_pair(items, bytes, batch(id, took), batch(beside, theirs));
+            took
+        });
+    });
+    if let Some((own, other)) = sessions
+        && let Err(error) = own.finish().and(other.finish())
+    {
+        panic!("{id} beside {beside}: {error}");
     }
 }
 

@@ -3,6 +3,8 @@
 //! It has a `main` of its own because its partners are this program again.
 
 use ringway_benches::control::Parcel;
+use ringway_benches::dormitory::{self, Night};
+use ringway_benches::latency::{self, Cpus, Measured, Mode, Pair};
 use ringway_benches::oneway::OneWay;
 use ringway_benches::partner::{self, Partner};
 use ringway_benches::round_trip::RoundTrip;
@@ -10,7 +12,7 @@ use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
-use ringway_benches::{Fallible, idle, machine, watchdog};
+use ringway_benches::{Fallible, costs, idle, machine, syscalls, watchdog};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -38,7 +40,16 @@ fn main() -> ExitCode {
         roles::<Deaf>(),
         roles::<Mortal>(),
     ];
-    if let Some(code) = partner::play_if_asked(roles.as_flattened()) {
+    let latencies = [
+        latency::roles::<Ringway<Adaptive>>(),
+        latency::roles::<OsPipe>(),
+        latency::roles::<FutexWords>(),
+        latency::roles::<Wrong<1>>(),
+        latency::roles::<Stalling>(),
+    ];
+    let sleepers = [dormitory::role::<Ringway<Adaptive>>(), dormitory::role::<OsPipe>()];
+    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers].concat();
+    if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
     match std::env::args().nth(1).as_deref() {
@@ -51,6 +62,10 @@ fn main() -> ExitCode {
     every_subject_carries_messages();
     wrong_messages_have_no_speed();
     a_sleeping_receiver_is_told_from_a_spinning_one();
+    single_messages_are_timed();
+    a_stall_counts_for_all_whom_it_held_up();
+    costs_are_seen_from_outside();
+    many_sleepers_sleep_and_wake();
     a_hang_is_ended_loudly();
     a_dead_partner_ends_the_wait();
     a_killed_benchmark_takes_its_partner_along();
@@ -161,6 +176,107 @@ fn a_sleeping_receiver_is_told_from_a_spinning_one() {
     if machine::places().is_some() {
         assert!(idle::observe::<TwoLines>(Duration::from_millis(300)).is_err());
     }
+}
+
+/// A message through an OS pipe is a `write` and a `read`, and nothing is free.
+fn costs_are_seen_from_outside() {
+    let mut session = OneWay::<OsPipe>::start(8).unwrap();
+    session.batch(1).unwrap();
+    let cost = costs::of_batch(&mut session, 20_000).unwrap();
+    session.finish().unwrap();
+    assert!(cost.ran > Duration::ZERO && cost.ran < 4 * cost.took, "{cost:?}");
+    assert!(cost.switches > 0, "{cost:?}");
+    match cost.syscalls {
+        Some(calls) => assert!((40_000..44_000).contains(&calls), "{cost:?}"),
+        None => println!("harness: system calls are not counted: {:?}", syscalls::tracepoint()),
+    }
+}
+
+fn many_sleepers_sleep_and_wake() {
+    let time = Duration::from_millis(200);
+    for (processes, threads) in [(1, 1), (3, 2)] {
+        let Night { blocked, .. } =
+            dormitory::observe::<Ringway<Adaptive>>(processes, threads, time).unwrap();
+        assert_eq!(blocked, 0, "{processes} {threads}");
+        let night = dormitory::observe::<OsPipe>(processes, threads, time).unwrap();
+        assert_eq!((night.blocked, night.other_threads), (0, processes));
+    }
+}
+
+fn stretch<S: Duplex>(mode: Mode, time: Duration) -> Measured {
+    let pair = Pair::start::<S>(Cpus::Free).unwrap();
+    let mut both = Measured::new().unwrap();
+    for _ in 0..2 {
+        pair.begin(mode, time).unwrap();
+        both.add(&pair.end().unwrap()).unwrap();
+    }
+    pair.finish().unwrap();
+    both
+}
+
+fn single_messages_are_timed() {
+    fn closed<S: Duplex>() {
+        let measured = stretch::<S>(Mode::Closed, Duration::from_millis(50));
+        assert!(measured.times.len() >= 2, "{}", S::NAME);
+        // One after the other: together they take as long as the stretch.
+        let all: f64 = measured.times.mean() * measured.times.len() as f64;
+        let part = all / measured.lasted.as_nanos() as f64;
+        assert!((0.9..1.1).contains(&part), "{}: {part}", S::NAME);
+    }
+    fn open<S: Duplex>() {
+        let measured = stretch::<S>(Mode::Open(1000), Duration::from_millis(100));
+        assert!((1..=200).contains(&measured.times.len()), "{}", S::NAME);
+    }
+    closed::<Ringway<Adaptive>>();
+    closed::<OsPipe>();
+    closed::<FutexWords>();
+    open::<Ringway<Adaptive>>();
+    open::<OsPipe>();
+    let pair = Pair::start::<Wrong<1>>(Cpus::Free).unwrap();
+    println!("harness: two complaints about a lost message are expected here");
+    pair.begin(Mode::Open(1000), Duration::from_millis(100)).unwrap();
+    assert!(pair.end().is_err(), "a lost message was not noticed");
+}
+
+/// Its sender takes a nap before message 20.
+struct Stalling(Wrong<4>);
+
+const NAP: Duration = Duration::from_millis(50);
+
+impl Duplex for Stalling {
+    const NAME: &'static str = "stalls";
+
+    fn create() -> Fallible<(Self, Parcel)> {
+        Wrong::create().map(|(inner, parcel)| (Self(inner), parcel))
+    }
+
+    fn attach(parcel: Parcel) -> Fallible<Self> {
+        Wrong::attach(parcel).map(Self)
+    }
+
+    fn send(&mut self, message: &[u8]) -> Fallible {
+        self.0.sent += 1;
+        if self.0.sent == 20 {
+            std::thread::sleep(NAP);
+        }
+        self.0.inner.send(message)
+    }
+
+    fn recv(&mut self, message: &mut [u8]) -> Fallible {
+        self.0.recv(message)
+    }
+}
+
+/// At 1000 messages a second a nap of 50 ms holds up 50 of them, 26 for longer than half
+/// the nap. Who times from when messages left sees one slow message.
+fn a_stall_counts_for_all_whom_it_held_up() {
+    let pair = Pair::start::<Stalling>(Cpus::Free).unwrap();
+    pair.begin(Mode::Open(1000), Duration::from_millis(100)).unwrap();
+    let times = pair.end().unwrap().times;
+    pair.finish().unwrap();
+    let half = u64::try_from(NAP.as_nanos()).unwrap() / 2;
+    let held_up = times.count_between(half, u64::MAX);
+    assert!(held_up >= 20, "{held_up} of {}", times.len());
 }
 
 /// A subject whose receiver does not answer while the test lasts.

@@ -5,12 +5,14 @@ mod lines;
 mod os_pipe;
 pub mod ringway;
 mod two_lines;
+mod two_queues;
 mod unix_socket;
 
 pub use futex_words::FutexWords;
 pub use os_pipe::{OsPipe, WideOsPipe};
 pub use ringway::Ringway;
 pub use two_lines::TwoLines;
+pub use two_queues::TwoQueues;
 pub use unix_socket::UnixSocket;
 
 use crate::Fallible;

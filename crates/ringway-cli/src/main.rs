@@ -1,5 +1,6 @@
 //! The `ringway` command.
 
+mod bench;
 mod demo;
 mod failure;
 mod named;
@@ -21,6 +22,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::Options),
     Demo(demo::Options),
     Ls(named::List),
     Rm(named::Remove),
@@ -28,9 +30,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    ringway::init(demo::entries().into_iter().chain(storm::entries()));
+    let entries = [bench::entries(), demo::entries(), storm::entries()];
+    ringway::init(entries.into_iter().flatten());
 
     let result = match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Ls(options) => named::list(&options),
         Command::Rm(options) => named::remove(&options),

@@ -40,6 +40,9 @@ pub trait Codec<T> {
     /// made to fit it.
     const FIXED_LEN: Option<usize> = None;
 
+    /// Whether `scratch` is ever touched. Where it is not, callers save getting one.
+    const USES_SCRATCH: bool = true;
+
     /// Calls `sink` with the encoding of `value`. `scratch` is reused between calls so
     /// that steady traffic allocates nothing.
     ///

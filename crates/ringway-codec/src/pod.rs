@@ -12,6 +12,7 @@ pub struct Pod;
 impl<T: FromBytes + IntoBytes + Immutable> Codec<T> for Pod {
     const NAME: &'static str = "pod";
     const FIXED_LEN: Option<usize> = Some(size_of::<T>());
+    const USES_SCRATCH: bool = false;
 
     #[inline]
     fn encode<R>(

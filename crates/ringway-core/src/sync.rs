@@ -5,8 +5,11 @@
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+mod loom_sync;
+#[cfg(loom)]
+pub use loom_sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Tells the processor (or loom) that the caller spins on another party's store.
 #[inline]

@@ -232,7 +232,7 @@ fn finish(ring: &Ring, actor: &mut Actor, place: Place, buffer: &mut [u8]) {
     if let Ok(len) = copied {
         assert!(len <= ring.max_message(), "no buffer of such a length is ever needed");
     }
-    if buffer.len() % 3 > 0 {
+    if !buffer.len().is_multiple_of(3) {
         ring.release_taken(actor, place);
     }
 }
@@ -255,10 +255,11 @@ fn use_slots(
         let buffer = &mut buffer[..random.length(most)];
         match random.below(12) {
             0 | 1 => drop(ring.try_put(&mut actor, message)),
-            2 | 3 => match ring.try_get(&mut actor, buffer) {
-                Err(TryGet::Long(place)) => finish(&ring, &mut actor, place, buffer),
-                Ok(_) | Err(_) => {}
-            },
+            2 | 3 => {
+                if let Err(TryGet::Long(place)) = ring.try_get(&mut actor, buffer) {
+                    finish(&ring, &mut actor, place, buffer);
+                }
+            }
             8 | 9 => drop(ring.try_put_long(&mut actor, long)),
             10 | 11 => {
                 if let Ok(place) = ring.try_take(&mut actor) {

@@ -105,3 +105,44 @@ fn a_sweep_spares_a_message_on_its_way_to_a_lease_record() {
         assert_eq!(ring.blocks_used(), 0);
     });
 }
+
+/// Edge block-owner, seen by two putters: who takes the block that the other gave up finds
+/// it as nobody else's.
+#[test]
+fn a_block_goes_from_hand_to_hand() {
+    explore(|| {
+        let ring = ring();
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        put(&ring, &mut actor, 1).unwrap();
+        let getter = {
+            let ring = Arc::clone(&ring);
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            // Read and given back here, written again below.
+            thread::spawn(move || get(&ring, &mut actor))
+        };
+        let again = put(&ring, &mut actor, 2).is_ok();
+        assert_eq!(getter.join().unwrap(), Ok(1));
+        assert_eq!(get(&ring, &mut actor).ok(), again.then_some(2));
+    });
+}
+
+/// Edge lease-record: what a dead holder's record holds is redelivered whole.
+#[test]
+fn a_lease_record_is_redelivered_whole() {
+    explore(|| {
+        let ring = ring();
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        let mut dead = ring.actors().claim(2, 0).unwrap();
+        put(&ring, &mut actor, 7).unwrap();
+        ring.try_take(&mut dead).unwrap();
+        let repairer = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || ring.recover(2, &SecondIsDead))
+        };
+        let early = get(&ring, &mut actor);
+        assert_eq!(repairer.join().unwrap(), Recovery::Done);
+        let got = early.or_else(|_| get(&ring, &mut actor));
+        assert_eq!((got, ring.blocks_used()), (Ok(7), 0));
+        assert_eq!(ring.len(), 0);
+    });
+}

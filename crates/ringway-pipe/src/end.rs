@@ -89,7 +89,8 @@ impl Clone for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // AcqRel: what other threads did with the end comes before its close.
+        // ORDERING end-holds (acq-rel): what other threads did with the end comes before its
+        // close.
         if self.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.close();
         }
@@ -202,8 +203,8 @@ impl End {
     /// [`CLOSED`] and [`PEER_GONE`], or 0 while the pipe is whole.
     #[inline]
     pub(crate) fn state(&self) -> u32 {
-        // Relaxed would do for the flag alone; Acquire so that whoever sees PEER_GONE
-        // also sees what the kernel ordered before it: the peer's last messages.
+        // ORDERING end-state (acquire): whoever sees PEER_GONE also sees what the kernel
+        // ordered before it: the peer's last messages.
         self.state.load(Ordering::Acquire)
     }
 
@@ -324,7 +325,7 @@ impl End {
             // Under the lock that fork waits for: a child's copy is open or closed, and
             // not one that counts as closed and still holds the token.
             let mut held = self.held();
-            // AcqRel: the first to close goes on alone.
+            // ORDERING end-state (acq-rel): the first to close goes on alone.
             if self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
                 return;
             }
@@ -351,6 +352,7 @@ impl End {
             ring.readable.notify_all();
         }
         if let Some(ring) = &self.outgoing {
+            // ORDERING pipe-departure (SeqCst): as above.
             ring.writer_departures.fetch_add(1, Ordering::SeqCst);
             ring.readable.notify_all();
             ring.writable.notify_all();
@@ -385,7 +387,8 @@ impl End {
             return poll(&mut fds, Some(&zero)).is_ok()
                 && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
         }
-        // Named. Acquire: what the peer did before it said so.
+        // ORDERING named-presence (acquire): a named peer's lock is taken before it says so,
+        // and all it did comes before it says that it closed.
         match self.peer_record.presence.load(Ordering::Acquire) {
             NEVER_OPENED => false,
             PRESENCE_CLOSED => true,
@@ -438,7 +441,7 @@ impl Watched for End {
             let mut held = self.held();
             let gone = self.state() & CLOSED != 0 || self.peer_is_gone(&mut held);
             if gone {
-                // Release: pairs with the Acquire in `state`.
+                // ORDERING end-state (acq-rel): pairs with `state`.
                 self.state.fetch_or(PEER_GONE, Ordering::AcqRel);
             }
             gone

@@ -231,7 +231,7 @@ impl<T, C> Receiver<T, C> {
         buffer: &mut [u8],
         until: Until,
     ) -> Result<usize, RecvError> {
-        if let Some(len) = self.half.whole().or_else(|| self.half.glance(until))
+        if let Some(len) = self.half.glance(until)
             && let Some(buffer) = buffer.get_mut(..len)
         {
             self.half.take_whole(buffer);
@@ -334,7 +334,7 @@ impl<T, C> Receiver<T, C> {
 impl<T, C: Codec<T>> Receiver<T, C> {
     #[inline]
     pub(crate) fn recv_until(&mut self, until: Until) -> Result<T, RecvError> {
-        if let Some(len) = self.half.whole().or_else(|| self.half.glance(until)) {
+        if let Some(len) = self.half.glance(until) {
             let Self { half, scratch, .. } = self;
             let fill = |to: &mut [u8]| {
                 half.take_whole(to);

@@ -67,32 +67,25 @@ impl RecvHalf {
         matches!(self.partial, Partial::Got { .. })
     }
 
-    /// The length of the next message if it is there in one chunk and nothing is to be
-    /// looked after. The quick way for the usual case; `None` says only that
-    /// [`next`](Self::next) knows more.
-    #[inline]
-    pub(crate) fn whole(&mut self) -> Option<usize> {
-        let quick = self.taken == generation()
-            && self.end.state() & CLOSED == 0
-            && matches!(self.partial, Partial::None);
-        if quick { self.consumer.as_mut()?.whole() } else { None }
-    }
-
-    /// As [`whole`](Self::whole), after a short wait for it. A call that may wait does this
-    /// before it takes the long way, whose many steps would cost a tenth of a round trip.
+    /// The length of the next message if it is there in one chunk, or comes within about a
+    /// microsecond of a wait that may look, and nothing else is to be looked after. The quick
+    /// way for the usual case: the long way's many steps would cost a tenth of a round trip.
+    /// `None` says only that [`next`](Self::next) knows more.
     #[inline]
     pub(crate) fn glance(&mut self, until: Until) -> Option<usize> {
-        let quick = self.taken == generation() && matches!(self.partial, Partial::None);
-        if !quick || matches!(until, Until::Now) {
+        if self.taken != generation() || !matches!(self.partial, Partial::None) {
             return None;
         }
-        let (spinner, consumer) = (&self.spinner, self.consumer.as_mut()?);
-        let len = spinner.glance(|| consumer.whole());
-        // Closed by another thread meanwhile: the long way says so.
+        let consumer = self.consumer.as_ref()?;
+        let len = match until {
+            Until::Now => consumer.whole(),
+            Until::Deadline(_) => self.spinner.glance(|| consumer.whole()),
+        };
+        // Closed by this or another thread: the long way says so.
         len.filter(|_| self.end.state() & CLOSED == 0)
     }
 
-    /// Copies the message that [`whole`](Self::whole) showed to `dst`, which has its
+    /// Copies the message that [`glance`](Self::glance) showed to `dst`, which has its
     /// length.
     #[inline]
     pub(crate) fn take_whole(&mut self, dst: &mut [u8]) {
@@ -359,14 +352,13 @@ impl RecvHalf {
     fn idle_wait(&mut self, until: Until) -> Result<(), RecvError> {
         self.settle();
         let Self { end, consumer, departures, spinner, partial, .. } = self;
-        let Some(consumer) = consumer else { return Err(RecvError::Closed) };
+        let Some(consumer) = consumer.as_ref() else { return Err(RecvError::Closed) };
         let Some(ring) = &end.incoming else { return Err(RecvError::Closed) };
         let mut look = || {
             if end.state() & CLOSED != 0 {
                 return Err(RecvError::Closed);
             }
-            let wrong = |what: Corrupted| RecvError::from(Error::corrupted(&end.label, what.0));
-            if consumer.is_ready().map_err(wrong)? {
+            if consumer.is_ready() {
                 return Ok(true);
             }
             if !end.departed(&ring.writer_departures, departures) {
@@ -374,7 +366,7 @@ impl RecvHalf {
             }
             // The kernel says the sender is gone. Its last message may have come
             // between our look and that news: look again.
-            if consumer.is_ready().map_err(wrong)? {
+            if consumer.is_ready() {
                 return Ok(true);
             }
             match partial {

@@ -77,7 +77,8 @@ pub struct WriteGrant<'q> {
 enum Room {
     /// What fits a slot is written to the slot in one go.
     Private(Vec<u8>),
-    Blocks(mpmc::WriteGrant),
+    /// Boxed for the size of errors that give it back.
+    Blocks(Box<mpmc::WriteGrant>),
 }
 
 /// An item that was taken and whose memory is still in use. Nobody else gets it
@@ -114,7 +115,7 @@ impl<'q> WriteGrant<'q> {
         let room = if len <= inner.ring.payload_size() {
             Room::Private(vec![0; len])
         } else {
-            Room::Blocks(inner.reserve(len, until)?)
+            Room::Blocks(Box::new(inner.reserve(len, until)?))
         };
         Ok(Self { inner, room })
     }
@@ -321,7 +322,7 @@ impl Queue<Vec<u8>, Raw> {
             Err(why) => {
                 let (len, grant) = long::allowed(&self.inner, why)?;
                 buffer.resize(len, 0);
-                long::copy_and_release(&self.inner, grant, buffer)?;
+                long::copy_and_release(&self.inner, *grant, buffer)?;
             }
         }
         Ok(())

@@ -59,7 +59,25 @@ impl Inner {
 
     // ---- Items ------------------------------------------------------------------
 
+    /// How often a call looks on the short way.
     #[inline]
+    fn looks(&self, until: Until) -> u32 {
+        match until {
+            Until::Now => 1,
+            Until::Deadline(_) => self.policy.looks(),
+        }
+    }
+
+    /// Puts a message on the short way. `false` says only that [`put`](Self::put) knows
+    /// more.
+    #[inline]
+    pub(crate) fn put_quick(&self, message: &[u8], until: Until) -> bool {
+        self.local.is_none()
+            && message.len() <= self.limit
+            && self.ring.put_quick(message, self.looks(until))
+    }
+
+    /// Puts a message.
     pub(crate) fn put(&self, message: &[u8], until: Until) -> Result<(), PutReason> {
         if message.len() > self.limit {
             return Err(PutReason::TooLarge { len: message.len(), limit: self.limit });
@@ -85,6 +103,15 @@ impl Inner {
     /// than a slot is taken and left where it is.
     #[inline]
     pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
+        let quick = !matches!(self.kind, Kind::JoinableQueue);
+        if quick && let Some(got) = self.ring.get_quick(buffer, self.looks(until)) {
+            return got.map_err(|error| NotHere::from(error, self.ring.label()));
+        }
+        self.get_slow(buffer, until)
+    }
+
+    #[inline(never)]
+    fn get_slow(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
         let Self { ring, kind, .. } = self;
         let got = match (until, kind) {
             (Until::Now, Kind::JoinableQueue) => ring.try_get_task(buffer),
@@ -147,12 +174,12 @@ impl Inner {
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        // Acquire: who finds it closed also sees what the closer did before.
+        // ORDERING queue-closed (acquire): who finds it closed also sees what the closer did before.
         self.closed.load(Acquire)
     }
 
     pub(crate) fn close(&self) {
-        // Release: pairs with `is_closed`.
+        // ORDERING queue-closed (release): pairs with `is_closed`.
         self.closed.store(true, Release);
     }
 

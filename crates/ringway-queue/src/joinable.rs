@@ -88,7 +88,7 @@ impl<T, C> JoinableQueue<T, C> {
             return Err(JoinError::Timeout);
         }
         let lost = ring.lost_tasks();
-        // AcqRel: each loss is told to one of the clones.
+        // ORDERING tasks-told (acq-rel): each loss is told to one of the clones.
         let told = self.told.swap(lost, AcqRel);
         match lost.saturating_sub(told) {
             0 => Ok(()),

@@ -29,8 +29,8 @@ impl NotHere {
 pub(crate) fn decode<T, C: Codec<T>>(inner: &Inner, why: NotHere) -> Result<T, GetError> {
     let grant = allowed(inner, why)?;
     // Given free before the caller's code runs: what cannot be decoded is consumed.
-    let copy = |to: &mut [u8]| copy_and_release(inner, grant.1, to);
-    Ok(scratch::encoding(|scratch| C::decode_from(grant.0, scratch, copy))??)
+    let copy = |to: &mut [u8]| copy_and_release(inner, *grant.1, to);
+    Ok(scratch::encoding(C::USES_SCRATCH, |scratch| C::decode_from(grant.0, scratch, copy))??)
 }
 
 /// An item of another length than the type's. It is consumed.
@@ -62,7 +62,7 @@ pub(crate) fn allowed(inner: &Inner, why: NotHere) -> Result<(usize, Box<ReadGra
 
 pub(crate) fn copy_and_release(
     inner: &Inner,
-    grant: Box<ReadGrant>,
+    grant: ReadGrant,
     to: &mut [u8],
 ) -> Result<(), GetError> {
     let copied = grant.read_at(0, to);

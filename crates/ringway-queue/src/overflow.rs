@@ -10,7 +10,7 @@
 
 use crate::error::{PutReason, put_reason};
 use crate::parking::Parking;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use ringway_core::Error;
 use ringway_core::mpmc::{self, SharedRing};
@@ -91,9 +91,12 @@ impl Overflow {
     /// Puts one message, or accepts it. Never waits for room.
     #[inline]
     pub(crate) fn put(self: &Arc<Self>, message: &[u8]) -> Result<(), PutReason> {
-        // Acquire: zero means that all that waited before is in the ring. A put that
+        // ORDERING overflow-waiting (acquire): zero means that all that waited before is in the ring. A put that
         // returned before this one began was counted before it returned.
         if self.waiting.load(Acquire) == 0 {
+            if self.ring.put_quick(message, 1) {
+                return Ok(());
+            }
             match self.ring.try_put(message) {
                 Ok(()) => return Ok(()),
                 Err(why) if is_no_room(&why) => {}
@@ -105,7 +108,7 @@ impl Overflow {
 
     /// Puts a filled grant, or accepts a copy of what is in it. Never waits.
     pub(crate) fn commit(self: &Arc<Self>, grant: &mut mpmc::WriteGrant) -> Result<(), PutReason> {
-        // Acquire: as in `put`.
+        // ORDERING overflow-waiting (acquire): as in `put`.
         if self.waiting.load(Acquire) == 0 {
             match grant.try_commit() {
                 Ok(()) => return Ok(()),
@@ -144,7 +147,7 @@ impl Overflow {
     /// Says how many wait, here and to the other processes.
     fn publish_count(&self, items: &Items) -> Result<(), mpmc::PutError> {
         let waiting = items.queue.len();
-        // Release: pairs with `put`.
+        // ORDERING overflow-waiting (release): pairs with `put`.
         self.waiting.store(waiting, Release);
         self.ring.set_overflow(waiting as u64)
     }
@@ -179,6 +182,7 @@ impl Overflow {
                 Ok(()) => {
                     items.queue.pop_front();
                     items.settled += 1;
+                    // ORDERING overflow-waiting (release): pairs with `put`.
                     self.waiting.store(items.queue.len(), Release);
                     self.ring.moved_overflow(items.queue.len() as u64)
                 }
@@ -242,7 +246,7 @@ impl Overflow {
 
     /// One handle less. The last one waits for what it leaves behind.
     pub(crate) fn remove_handle(&self) {
-        // AcqRel: the last one sees what the others accepted.
+        // ORDERING queue-handles (acq-rel): the last one sees what the others accepted.
         if self.handles.fetch_sub(1, AcqRel) == 1 {
             self.flush(true);
         }
@@ -265,7 +269,8 @@ impl Overflow {
             items.accepted
         };
         if unless_in_vain {
-            self.in_vain.fetch_add(1, SeqCst);
+            // Relaxed: `look_up` below makes the feeder look, and orders it.
+            self.in_vain.fetch_add(1, Relaxed);
             // Those who died and were not noticed do not count as company.
             let _ = self.ring.repair();
         }
@@ -274,17 +279,20 @@ impl Overflow {
             let items = self.items();
             // Later items do not count; without any, the feeder is about to end.
             let published = items.settled >= target && !items.queue.is_empty();
-            self.cancelled.load(SeqCst) || idle(&items) || published
+            // Relaxed: `changed` orders it.
+            self.cancelled.load(Relaxed) || idle(&items) || published
         });
         if unless_in_vain {
-            self.in_vain.fetch_sub(1, SeqCst);
+            // Relaxed: a feeder that reads it late is as one that looked a little earlier.
+            self.in_vain.fetch_sub(1, Relaxed);
         }
         self.items().lost
     }
 
     /// Nobody waits for what is left any more.
     pub(crate) fn cancel(&self) {
-        self.cancelled.store(true, SeqCst);
+        // Relaxed: `changed` and `look_up` below order it.
+        self.cancelled.store(true, Relaxed);
         self.progress.changed();
         self.ring.look_up();
     }

@@ -19,7 +19,7 @@ pub(crate) struct Parking {
 impl Parking {
     /// Waits until `done`, which takes the lock to look.
     pub(crate) fn wait_until(&self, mut done: impl FnMut() -> bool) {
-        // SeqCst, as every access here: either `changed` sees this sleeper, or the
+        // ORDERING parking (SeqCst): as every access here: either `changed` sees this sleeper, or the
         // number read below is that after the change.
         self.sleepers.fetch_add(1, SeqCst);
         loop {
@@ -29,16 +29,19 @@ impl Parking {
             }
             atomic_wait::wait(&self.changes, seen);
         }
+        // ORDERING parking (SeqCst): as above.
         self.sleepers.fetch_sub(1, SeqCst);
     }
 
     /// Whether a thread waits.
     pub(crate) fn is_waited_for(&self) -> bool {
+        // ORDERING parking (SeqCst): stays behind the change.
         self.sleepers.load(SeqCst) > 0
     }
 
     /// Wakes those who wait. Call it after the change, without the lock.
     pub(crate) fn changed(&self) {
+        // ORDERING parking (SeqCst): the change comes before the look for sleepers.
         self.changes.fetch_add(1, SeqCst);
         if self.is_waited_for() {
             atomic_wait::wake_all(&self.changes);

@@ -183,19 +183,33 @@ impl<T, C> Queue<T, C> {
 impl<T, C: Codec<T>> Queue<T, C> {
     #[inline]
     fn put_until(&self, value: T, until: Until) -> Result<(), PutError<T>> {
+        // A type that is encoded at no cost: the short way first.
+        if !C::USES_SCRATCH && !self.inner.is_closed() {
+            let quick = |bytes: &[u8]| self.inner.put_quick(bytes, until);
+            if let Ok(true) = C::encode(&value, &mut Vec::new(), quick) {
+                return Ok(());
+            }
+        }
+        self.put_slow(value, until)
+    }
+
+    #[inline(never)]
+    fn put_slow(&self, value: T, until: Until) -> Result<(), PutError<T>> {
         let put = || -> Result<(), PutReason> {
             if self.inner.is_closed() {
                 return Err(PutReason::Closed);
             }
             // The caller's code is done before anything is claimed.
-            scratch::encoding(|scratch| {
-                C::encode(&value, scratch, |bytes| self.inner.put(bytes, until))
+            scratch::encoding(C::USES_SCRATCH, |scratch| {
+                C::encode(&value, scratch, |bytes| {
+                    if self.inner.put_quick(bytes, until) {
+                        return Ok(());
+                    }
+                    self.inner.put(bytes, until)
+                })
             })?
         };
-        match put() {
-            Ok(()) => Ok(()),
-            Err(reason) => Err(PutError::new(reason, value)),
-        }
+        put().map_err(|reason| PutError::new(reason, value))
     }
 
     /// Puts one item, waiting for room.
@@ -264,7 +278,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
         };
         // No copy in between: a value of fixed length is taken to where it will be.
         let mut taken = 0;
-        let value = scratch::encoding(|scratch| {
+        let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
                 let got = self.inner.get(to, until);
                 taken = got.map_err(|why| long::refuse(&self.inner, why, len))?;

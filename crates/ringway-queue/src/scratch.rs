@@ -17,10 +17,10 @@ thread_local! {
     static GETTING: Cell<Option<Spinner>> = const { Cell::new(None) };
 }
 
-/// Runs `body` with a buffer for encodings.
+/// Runs `body` with a buffer for encodings; with any if it is not `used`.
 #[inline]
-pub(crate) fn encoding<R>(body: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    with_buffer(&ENCODED, body)
+pub(crate) fn encoding<R>(used: bool, body: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    if used { with_buffer(&ENCODED, body) } else { body(&mut Vec::new()) }
 }
 
 /// Runs `body` with a buffer of `len` bytes to take an item to.

@@ -18,10 +18,13 @@
 //! `RINGWAY_KILL_FAIL_FAST=1` ends at the first fault. A word that is no flag chooses the
 //! operations whose names begin with it.
 //!
+//! Without `--guardian` no process has one: repair runs in the calls of the survivors, and
+//! `repair` kills those. With it every process has: survivors hear of the death from the
+//! kernel, their guardians race with those who come anew, and `repair` steps and kills a
+//! guardian's own thread while it repairs.
+//!
 //! Release builds only: an unoptimized operation is several times as long, and the sample
-//! would miss what it is for. The guardian is off, so that repair runs where the test
-//! looks for it and not in a thread beside; repair from the guardian has tests of its own
-//! (`ringway-core`, `mpmc::tests::liveness`).
+//! would miss what it is for.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill;
@@ -45,9 +48,10 @@ fn main() -> std::process::ExitCode {
         return ExitCode::SUCCESS;
     }
     let settings = guardian::settings();
-    guardian::configure(guardian::Settings { guardian: false, ..settings });
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let guarded = has("--guardian");
+    guardian::configure(guardian::Settings { guardian: guarded, ..settings });
     if has("--list") {
         println!("kill_every_instruction: test");
         return ExitCode::SUCCESS;
@@ -59,6 +63,7 @@ fn main() -> std::process::ExitCode {
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.starts_with(*word));
     let mut paths = BTreeMap::new();
     let mut good = true;
+    let repair = if guarded { Op::Guard } else { Op::Repair };
     for (name, op) in [
         ("put", (Op::TryPut, false)),
         ("get", (Op::TryGet, false)),
@@ -68,21 +73,19 @@ fn main() -> std::process::ExitCode {
         ("detach", (Op::Drop, false)),
         ("shutdown", (Op::Shutdown, false)),
         ("immediate shutdown", (Op::ShutdownNow, false)),
-        ("repair", (Op::Repair, false)),
+        ("repair", (repair, false)),
         ("grant", (Op::GetRef, false)),
         ("blocks: put", (Op::TryPut, true)),
         ("blocks: get", (Op::TryGet, true)),
         ("blocks: put into a full ring", (Op::Put, true)),
         ("blocks: grant", (Op::GetRef, true)),
         ("blocks: immediate shutdown", (Op::ShutdownNow, true)),
-        ("blocks: repair", (Op::Repair, true)),
+        ("blocks: repair", (repair, true)),
     ] {
         if wanted(name) {
-            let start = std::time::Instant::now();
-            let long = matches!(op.0, Op::Open | Op::Repair);
+            let long = matches!(op.0, Op::Open | Op::Repair | Op::Guard);
             let effort = if long { effort.sampled() } else { effort };
             good &= kill::kills::operation(name, op, effort, &mut paths);
-            eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
         }
     }
     if wanted("repair beside a rival") {
@@ -92,7 +95,7 @@ fn main() -> std::process::ExitCode {
         ("stopped in put", (Op::TryPut, false)),
         ("stopped in get", (Op::TryGet, false)),
         ("stopped in attach", (Op::Open, false)),
-        ("stopped in repair", (Op::Repair, false)),
+        ("stopped in repair", (repair, false)),
         ("blocks: stopped in put", (Op::TryPut, true)),
         ("blocks: stopped in get", (Op::TryGet, true)),
         ("blocks: stopped in a grant", (Op::GetRef, true)),
@@ -111,12 +114,12 @@ fn main() -> std::process::ExitCode {
         ("pipe recv from an empty ring", PipeOp::RecvEmpty),
         ("pipe close of the receiver", PipeOp::CloseReceiver),
     ] {
-        if wanted(name) {
-            let start = std::time::Instant::now();
+        // Pipes have a watcher, and no guardian.
+        if wanted(name) && !guarded {
             good &= kill::pipes::operation(name, op, effort);
-            eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
         }
     }
+    kill::tally::summary();
     println!("paths of repair taken: {paths:?}");
     let needed = ["TOMB", "REDELIVER", "TAKEN", "RETRY", "HALF-REPAIRED"];
     let of_blocks = ["FREEING", "LEASED", "FILLING", "SWEPT"];

@@ -89,12 +89,14 @@ impl Log {
 
     fn load(&self, line: u64, word: u64) -> u64 {
         let at = usize::try_from(line * LINE / 8 + word).unwrap_or(usize::MAX);
+        // ORDERING storm-log (acquire): who reads a number reads the lines before it.
         self.lines.get(at).map_or(0, |word| word.load(Acquire))
     }
 
     fn store(&self, line: u64, word: u64, value: u64) {
         let at = usize::try_from(line * LINE / 8 + word).unwrap_or(usize::MAX);
         if let Some(word) = self.lines.get(at) {
+            // ORDERING storm-log (release): pairs with `load`.
             word.store(value, Release);
         }
     }

@@ -102,8 +102,8 @@ impl Pool {
 
     /// Gives a block back, unless that was done already.
     pub(crate) fn free(&self, block: Block) -> bool {
-        // ORDERING block-owner (release, in SeqCst): our last access comes before the next
-        // owner's first. SeqCst: before the look for sleepers in `notify`.
+        // ORDERING block-owner (SeqCst): the release: our last access comes before the next
+        // owner's first. SeqCst: comes before the look for sleepers that follows.
         self.entry(block.number.into(), false).is_some_and(|word| {
             word.compare_exchange(block.word.0, block.word.freed().0, SeqCst, Relaxed).is_ok()
         })
@@ -231,7 +231,8 @@ impl Pool {
         while room < what.len.min(self.bytes() as u64) {
             let Some((number, word)) = next.target(what.owner) else { break };
             let Some(owner) = self.entry(number, false) else { break };
-            // Acquire: who finds it given back finds what the giver did before.
+            // ORDERING block-owner (acquire): who finds it given back finds what the giver
+            // did before.
             if word.is_free() || owner.load(Acquire) != word.0 {
                 break;
             }
@@ -328,6 +329,7 @@ impl Pool {
     }
 
     fn owner(&self, number: u64) -> Owner {
+        // ORDERING block-owner (acquire): as in `follow_as_far_as_it_goes`.
         Owner(self.entry(number, false).map_or(0, |word| word.load(Acquire)))
     }
 

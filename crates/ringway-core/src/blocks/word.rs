@@ -57,7 +57,7 @@ impl Link {
 
     /// To block `number`, whose owner word is `word`.
     pub(crate) fn to(number: u32, word: Owner) -> Self {
-        Self(word.generation() << LOW | u64::from(number) + 1)
+        Self((word.generation() << LOW) | (u64::from(number) + 1))
     }
 
     /// The block, and the word that it must have if it is `owner`'s; `None` at the end.

@@ -185,4 +185,32 @@ impl Region {
         }
         Ok(())
     }
+
+    /// The place of byte `at`.
+    #[allow(unsafe_code, reason = "the same signature as over real memory")]
+    pub(super) unsafe fn spot(&self, at: usize) -> Spot<'_> {
+        Spot { at, region: self }
+    }
+}
+
+/// A place in a [`Region`]. A model checks every access nevertheless.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    at: usize,
+    region: &'a Region,
+}
+
+#[allow(unsafe_code, reason = "the same signatures as over real memory")]
+impl<'a> Spot<'a> {
+    pub(super) unsafe fn word(self, offset: usize) -> &'a AtomicU64 {
+        self.region.word(self.at + offset).expect("inside")
+    }
+
+    pub(super) unsafe fn copy_in(self, offset: usize, src: &[u8]) {
+        self.region.copy_in(self.at + offset, src).expect("inside");
+    }
+
+    pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {
+        self.region.copy_out(self.at + offset, dst).expect("inside");
+    }
 }

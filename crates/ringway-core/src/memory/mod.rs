@@ -2,35 +2,90 @@
 //!
 //! # Why this is sound although another process may write any byte at any time
 //!
-//! * A [`Memory`] hands out three things only: [`Word32`] and [`Word64`], which are
-//!   atomics, and [`Region`], whose bytes are copied in and out and never borrowed.
-//!   No `&[u8]`, no `&T` and no `&mut T` into the memory ever exists.
-//! * Each word has one size for ever: racing accesses of different sizes to one
-//!   place are not defined. The layouts keep words and regions apart.
-//! * Region copies are made of relaxed atomic accesses or of assembly (`copy`), so
-//!   a racing peer can give us wrong bytes and nothing worse.
-//! * Every handle owns a share of its backing: it cannot dangle.
-//! * Offsets are checked once, when the handle is made; the arithmetic afterwards
-//!   stays inside the handle's own private bounds.
+//! Rust forbids two things that a hostile or broken peer could do to us: a *data race*, a
+//! plain access that runs beside a write, and a change of bytes that a reference says do
+//! not change. Neither rule is about other processes; the language does not know them.
+//! So the argument is in two steps.
+//!
+//! **A mapping is memory outside the abstract machine.** No Rust object lives in it: nothing
+//! is allocated, moved, dropped or initialized there, and all bit patterns of what is read
+//! are valid (`u32`, `u64`, `u8`; never `bool`, an enum, a reference, or padding). What comes
+//! out is input, as from a socket. The compiler may assume of it only what our accesses
+//! say, and all of them say "somebody else may change this now":
+//!
+//! * *Words* are atomics, Relaxed or stronger. A racing atomic access is no data race,
+//!   whoever the other party is: processes that share a page are, for the hardware and for
+//!   the code that the compiler makes of an atomic, threads. The only references that exist
+//!   into a mapping are to `AtomicU32` and `AtomicU64`. Those hold their value in an
+//!   `UnsafeCell`: the compiler must not assume that it stays, nor that nobody else refers to
+//!   it. It may assume that the place stays readable, which is the mapping's promise.
+//! * *One size for each place.* Atomic accesses of different sizes that overlap are not
+//!   defined. The layouts keep 32-bit words, 64-bit words and regions apart, and a region is
+//!   made of aligned 64-bit words: headers, and the payload's bytes copied word by word.
+//!   `region_bytes_are_words` in the tests of `copy` shows that no copy leaves that grid.
+//! * *Long copies are assembly.* What an `asm!` block does to memory that no Rust object
+//!   lives in is the processor's business: the block is given raw pointers, and the compiler
+//!   must assume that it reads and writes anything reachable (no `nomem`, no `readonly`).
+//!   The processor's copy is a sequence of plain loads and stores that each happen or do
+//!   not; a race gives a mix of old and new bytes. The private side of a copy is a live
+//!   slice, exclusively borrowed where it is written. A library `memcpy` would be the same
+//!   instructions, and undefined: the compiler may assume that its source stands still.
+//! * No `&[u8]`, no `&mut [u8]`, no `&T` of anything else, no `read_volatile`: none of them
+//!   says what is true of these bytes. `.ci/gates` refuses them, and any use of unsafe code
+//!   in a file that had none; `.ci/gates-red` shows that it does.
+//!
+//! **What was read is used once, and checked.** A word that decides something is loaded into
+//! a local, the local is checked, and the local is used; a second load would be another
+//! value. So wrong bytes lead to wrong payload or to `Corrupted`:
+//!
+//! * Every handle owns a share of its backing: it cannot dangle. Unmapping waits for the last.
+//! * Offsets are checked once, against the private size, when the handle is made. Afterwards
+//!   an index stays inside the handle's own bounds ([`Region`]), comes round by a private
+//!   mask ([`Circle`]), or was checked for a whole [`Record`]. No number from the memory is
+//!   ever an offset without such a check; none is ever a pointer.
+//! * Loops over what the memory says have private bounds, and what it says of lengths is
+//!   never trusted with an allocation.
+//! * A copied message is decoded from private memory. A peer that changes it meanwhile changes
+//!   what we copy, not what we check.
+//!
+//! **What this cannot keep.** A file that can be truncated takes its pages away: SIGBUS, in
+//! the kernel's hands and not undefined, but the end of the process. Anonymous segments are
+//! sealed against it; named ones cannot be. Orderings are promises between programs that keep
+//! the protocol: a peer that breaks it can make us see its bytes in any order, which the
+//! above never relied on. That an address is atomic across processes is the platform's word
+//! (64-bit Linux, coherent memory), not the language's.
+//!
+//! **Shown by** `cargo test -p ringway-core --test hostile` (any bytes, also changing ones),
+//! the fuzz targets, AddressSanitizer and Miri over [`Heap`], whose last byte is the last byte
+//! of an allocation; `docs/trust.md` has the commands. Miri takes the copies by words: it
+//! cannot see into assembly, nor can it see another process.
 //!
 //! The backing is a [`Storage`]: a mapped segment, or [`Heap`] for fuzzing, Miri
 //! and AddressSanitizer. Under loom the words are loom's own (`loom_memory`).
 
+mod circle;
 #[cfg(not(loom))]
 mod copy;
 mod heap;
+mod records;
 
 #[cfg(not(loom))]
 mod real;
+#[cfg(not(loom))]
+use real::Spot;
 #[cfg(not(loom))]
 pub use real::{Memory, Region, Word32, Word64, WordArray};
 
 #[cfg(loom)]
 mod loom_memory;
 #[cfg(loom)]
+use loom_memory::Spot;
+#[cfg(loom)]
 pub use loom_memory::{Memory, Region, Word32, Word64, WordArray};
 
+pub use circle::Circle;
 pub use heap::Heap;
+pub use records::{Record, Records};
 
 use core::ptr::NonNull;
 

@@ -3,6 +3,7 @@
 
 use super::{OutOfBounds, Storage, check, copy};
 use crate::sync::{AtomicU32, AtomicU64};
+use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -239,6 +240,18 @@ impl Region {
         Ok(())
     }
 
+    /// The place of byte `at`, for accesses whose bounds the caller knows.
+    ///
+    /// # Safety
+    ///
+    /// `at` is a multiple of 8 and at most the length.
+    #[inline]
+    pub(super) unsafe fn spot(&self, at: usize) -> Spot<'_> {
+        debug_assert!(at.is_multiple_of(8) && at <= self.len);
+        // SAFETY: `at <= len` by the caller's promise.
+        Spot { at: unsafe { self.base.add(at) }, region: PhantomData }
+    }
+
     /// The address of byte `at`, after checking that `len` bytes from there, rounded
     /// up to a multiple of 8, are inside.
     #[inline]
@@ -251,5 +264,54 @@ impl Region {
         } else {
             Err(OutOfBounds { at: at as u64, len: len as u64 })
         }
+    }
+}
+
+/// A place in a [`Region`], without a length: whoever made it knows what lies behind.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    at: NonNull<u8>,
+    region: PhantomData<&'a Region>,
+}
+
+impl<'a> Spot<'a> {
+    /// The 64-bit word `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// It lies in the region, and `offset` is a multiple of 8.
+    #[inline]
+    pub(super) unsafe fn word(self, offset: usize) -> &'a AtomicU64 {
+        // SAFETY: inside by the caller's promise.
+        let word = unsafe { self.at.add(offset) };
+        // SAFETY: as in `Region::word`; the region, which keeps it mapped, is borrowed.
+        unsafe { word.cast::<AtomicU64>().as_ref() }
+    }
+
+    /// As [`Region::copy_in`], `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// `src.len()` bytes from there lie in the region, and `offset` is a multiple of 8.
+    #[inline]
+    pub(super) unsafe fn copy_in(self, offset: usize, src: &[u8]) {
+        // SAFETY: inside by the caller's promise.
+        let to = unsafe { self.at.add(offset) };
+        // SAFETY: as in `Region::copy_in`: a region's length is a multiple of 8 too, so
+        // `src.len()` rounded up is inside.
+        unsafe { copy::into_shared(to, src) }
+    }
+
+    /// As [`Region::copy_out`], `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`](Self::copy_in).
+    #[inline]
+    pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {
+        // SAFETY: inside by the caller's promise.
+        let from = unsafe { self.at.add(offset) };
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::out_of_shared(from, dst) }
     }
 }

@@ -18,7 +18,7 @@ use crate::peer::guardian::{self, Enrolment, Guarded, NodePage, WatchMode};
 use crate::peer::{Actor, Live, Liveness, Standing};
 use crate::process::global::{self, SegmentKey};
 use crate::process::{LockFile, generation, own_identity, reopen};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicBool, AtomicU64};
 use crate::wait::Event;
 use std::any::Any;
@@ -35,7 +35,15 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// How often a process without a guardian looks after its peers while a thread of it is
 /// blocked: the net under wake-ups that a stopped sleeper swallowed and deaths that
 /// nobody met.
-pub(super) const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(250);
+
+/// Pauses of one who joins and finds a death that cannot be repaired yet.
+const PAUSES: [Duration; 5] = {
+    const fn micros(n: u64) -> Duration {
+        Duration::from_micros(n)
+    }
+    [micros(50), micros(100), micros(200), micros(400), micros(800)]
+};
 
 /// A process's attachment. Alive as long as a handle is; leaves when dropped.
 pub(super) struct Attachment {
@@ -63,6 +71,9 @@ pub(super) struct Attachment {
     pending_since: AtomicU64,
     /// When all peers were asked about last, in the same measure.
     looked: AtomicU64,
+    /// How long after that to ask again, because a death could not be repaired to the end;
+    /// 0 if there is no such. See [`settled`](Self::settled).
+    again: AtomicU64,
     /// Whether a sleeping thread of this process looks after the peers.
     ticking: AtomicBool,
 }
@@ -89,6 +100,12 @@ impl Attachment {
         let entry: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(Arc::clone(&made) as _));
         global::lock().attachments.insert(key, entry);
         made.set_guarded(guardian::settings().guardian);
+        for pause in PAUSES {
+            if made.keeper.bury_the_dead() || made.is_guarded() {
+                break;
+            }
+            std::thread::sleep(pause);
+        }
         made.bury_the_dead();
         Ok(made)
     }
@@ -145,6 +162,7 @@ impl Attachment {
             pending: AtomicU64::new(0),
             pending_since: AtomicU64::new(0),
             looked: AtomicU64::new(0),
+            again: AtomicU64::new(0),
             ticking: AtomicBool::new(false),
         })
     }
@@ -214,7 +232,34 @@ impl Attachment {
 
     /// Asks about every participant, and repairs the dead. 0.6 us each.
     pub(super) fn bury_the_dead(&self) {
-        self.keeper.bury_the_dead();
+        self.settled(self.keeper.bury_the_dead());
+    }
+
+    /// Whoever finds a death that a live process stands in the way of, for some thirty
+    /// instructions, sees to it that it is tried again: the guardian in its own time, or
+    /// else the next blocked call, after a millisecond and then less and less often.
+    fn settled(&self, settled: bool) {
+        if settled || self.is_guarded() {
+            // Relaxed: a hint when to look.
+            self.again.store(0, Relaxed);
+        } else {
+            let next = Duration::from_micros(self.again.load(Relaxed) * 2).clamp(PATIENCE, TICK);
+            self.again.store(u64::try_from(next.as_micros()).unwrap_or(0), Relaxed);
+        }
+        if !settled {
+            let enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(enrolment) = &*enrolment {
+                enrolment.begin();
+            }
+        }
+    }
+
+    /// How long after a look at the peers the next is due: where nobody has a guardian.
+    pub(super) fn pause(&self) -> Duration {
+        match self.again.load(Relaxed) {
+            0 => TICK,
+            micros => Duration::from_micros(micros),
+        }
     }
 
     /// An operation met a claim that was not committed. Once the same has been pending
@@ -235,7 +280,9 @@ impl Attachment {
         if u128::from(waited) >= PATIENCE.as_micros() {
             self.pending_since.store(now, Relaxed);
             for id in self.claimants(what) {
-                self.keeper.bury(id);
+                if self.keeper.bury(id) == Recovery::Retry {
+                    self.settled(false);
+                }
             }
         }
     }
@@ -245,10 +292,11 @@ impl Attachment {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// As [`bury_the_dead`](Self::bury_the_dead), but at most four times a second.
+    /// As [`bury_the_dead`](Self::bury_the_dead), but at most four times a second unless
+    /// there is something to be tried again.
     pub(super) fn tick(&self) {
         let (now, last) = (self.now(), self.looked.load(Relaxed));
-        let due = u128::from(now.saturating_sub(last)) >= TICK.as_micros();
+        let due = u128::from(now.saturating_sub(last)) >= self.pause().as_micros();
         // Relaxed: whoever moves the time on is the one that looks.
         if due && self.looked.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
             self.bury_the_dead();
@@ -264,15 +312,14 @@ impl Attachment {
     }
 
     /// Whether the caller is to look after the peers while it sleeps. One thread of
-    /// the process at a time is.
+    /// the process at a time is, or whoever knows of something to be tried again.
     pub(super) fn start_ticking(&self) -> bool {
-        // Acquire and Release (below): none is needed, this guards no data; they cost
-        // nothing here.
-        !self.ticking.swap(true, Acquire)
+        // Relaxed, here and below: the flag guards no data.
+        !self.ticking.swap(true, Relaxed) || self.again.load(Relaxed) > 0
     }
 
     pub(super) fn stop_ticking(&self) {
-        self.ticking.store(false, Release);
+        self.ticking.store(false, Relaxed);
     }
 
     // ---- The guardian ---------------------------------------------------------
@@ -305,15 +352,16 @@ impl Attachment {
         }
         new.begin();
         self.ring.participants().changed();
-        // Release and Acquire (below): none is needed; it guards no data.
-        self.guarded.store(true, Release);
+        // Relaxed, here and below: it guards no data, and the sleepers who are to see it
+        // down are woken by an RMW.
+        self.guarded.store(true, Relaxed);
     }
 
     fn end_guard(&self) {
         let _no_fork = global::no_fork();
         let mut enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = enrolment.take() {
-            self.guarded.store(false, Release);
+            self.guarded.store(false, Relaxed);
             self.keeper.set_live(0);
             old.end();
         }
@@ -328,7 +376,7 @@ impl Attachment {
 
     /// Whether sleepers may leave the peers to the guardian.
     pub(super) fn is_guarded(&self) -> bool {
-        self.guarded.load(Acquire)
+        self.guarded.load(Relaxed)
     }
 
     /// What this process has seen and done.

@@ -10,7 +10,7 @@
 //! commit is a plain store, not ordered before the look for sleepers, so a sleeper
 //! that meets Pending only naps, and looks again.
 
-use super::attachment::{Attachment, TICK};
+use super::attachment::Attachment;
 use super::shared::SharedRing;
 use super::{Announcement, ReadGrant, TryGet, TryPut, grants};
 use crate::error::Error;
@@ -425,10 +425,9 @@ fn sleep_long(attachment: &Attachment, sleep: impl FnOnce(Deadline) -> Woken) ->
     if !attachment.start_ticking() {
         return sleep(Deadline::after(LONG_TICK));
     }
-    let woken = sleep(Deadline::after(TICK));
+    let woken = sleep(Deadline::after(attachment.pause()));
     attachment.stop_ticking();
-    if woken == Woken::TimedOut {
-        attachment.tick();
-    }
+    // Also one who is woken all the time.
+    attachment.tick();
     woken
 }

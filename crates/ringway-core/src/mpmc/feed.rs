@@ -31,6 +31,33 @@ impl Ring {
         }
     }
 
+    /// See [`SharedRing::accepts`].
+    #[doc(hidden)]
+    pub fn accepts(&self) -> bool {
+        // ORDERING accept-or-shutdown (SeqCst): pairs with `drained_of_overflow`.
+        fence(SeqCst);
+        !self.is_shut_down()
+    }
+
+    /// See [`SharedRing::total_len`].
+    #[doc(hidden)]
+    pub fn total_len(&self) -> u64 {
+        const LOOKS: u32 = 10_000;
+        for look in 0..LOOKS {
+            // Overflow first: items move from there to the ring.
+            let before = self.participants.settled_overflow();
+            let len = self.len();
+            match before {
+                Some((items, _)) if self.participants.settled_overflow() == before => {
+                    return items.saturating_add(len);
+                }
+                _ if look % 64 == 63 => std::thread::yield_now(),
+                _ => spin_hint(),
+            }
+        }
+        self.participants.overflow().saturating_add(self.len())
+    }
+
     /// The steps of a put, on a word that keeps its flag. Rare and slow: any doubt
     /// about a slot is "pending". `write` writes the message to a position.
     #[cold]
@@ -40,6 +67,8 @@ impl Ring {
         write: impl Fn(u64),
     ) -> Result<(), TryPut> {
         for _ in 0..ATTEMPTS {
+            // ORDERING mpmc-claim (acquire): at least what the last claim left. SeqCst, as the
+            // look below.
             let word = self.enqueue_pos.load(SeqCst);
             if word & IMMEDIATE != 0 {
                 self.announce(actor, Announcement::IDLE);
@@ -133,22 +162,7 @@ impl SharedRing {
     /// operations; may be wrong as soon as it returns, and one too high for each process
     /// that was stopped while it moved an item.
     pub fn total_len(&self) -> u64 {
-        const LOOKS: u32 = 10_000;
-        let ring = &self.any_attachment().ring;
-        for look in 0..LOOKS {
-            // Overflow first: items move from there to the ring.
-            let before = ring.participants().settled_overflow();
-            let len = ring.len();
-            match before {
-                Some((items, _)) if ring.participants().settled_overflow() == before => {
-                    return items.saturating_add(len);
-                }
-                _ if look % 64 == 63 => std::thread::yield_now(),
-                _ => spin_hint(),
-            }
-        }
-        let overflow = ring.participants().overflow();
-        overflow.saturating_add(ring.len())
+        self.any_attachment().ring.total_len()
     }
 
     /// Makes those who wait for room look at what may stop them.
@@ -163,9 +177,7 @@ impl SharedRing {
     /// down. Ask after [`set_overflow`](Self::set_overflow) has counted it, and take it
     /// back if not.
     pub fn accepts(&self) -> bool {
-        // ORDERING accept-or-shutdown (SeqCst): pairs with `drained_of_overflow`.
-        fence(SeqCst);
-        !self.is_shut_down()
+        self.any_attachment().ring.accepts()
     }
 }
 

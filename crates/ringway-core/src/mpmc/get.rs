@@ -104,14 +104,15 @@ impl Ring {
 
     /// The get itself, if the slot of `head` is full and nobody else claims it first.
     #[inline(always)]
-    fn get_at<const ANNOUNCE: bool>(
+    pub(super) fn get_at<const ANNOUNCE: bool>(
         &self,
         actor: &mut Actor,
         buffer: &mut [u8],
         head: u64,
     ) -> At<Result<usize, TryGet>> {
-        let full = State::of(Phase::Full, self.positions.lap(head));
-        if self.state(head) != Some(full) {
+        let lap = self.positions.lap(head);
+        let Some(slot) = self.slot(head) else { return At::NotFree };
+        if slot.state() != State::of(Phase::Full, lap) {
             return At::NotFree;
         }
         if ANNOUNCE {
@@ -120,10 +121,10 @@ impl Ring {
         if let Err(seen) = self.claim_get(head) {
             return At::Lost(seen);
         }
-        let Some(len) = self.read(head, buffer) else {
+        let Some(len) = slot.read(self.payload_size(), buffer) else {
             return At::Done(self.get_long(actor, head, buffer));
         };
-        self.release(head);
+        slot.release(self.positions.lap_after(lap));
         self.not_full.notify();
         self.actors.count_one(actor, Committed::Get);
         At::Done(Ok(len))
@@ -176,6 +177,7 @@ impl Ring {
     /// There is no message at `head`. Finds out why.
     #[inline(never)]
     pub(super) fn get_blocked(&self, actor: &mut Actor, head: u64) -> Next {
+        // ORDERING mpmc-claim (SeqCst): as the look at the tail below.
         let now = self.dequeue_pos.load(SeqCst);
         if now != head {
             return Next::Again(now);
@@ -240,6 +242,7 @@ impl Ring {
     /// there is not.
     #[cold]
     fn get_marked(&self, actor: &mut Actor, buffer: &mut [u8]) -> Option<Result<usize, TryGet>> {
+        // ORDERING mpmc-mark (acquire): as in `get_with`.
         if self.marks.load(Acquire) & marks::DISCARD != 0 {
             self.discard(actor);
             return Some(Err(TryGet::ShutDown));
@@ -268,8 +271,8 @@ impl Ring {
     /// Half-way through an immediate shutdown, the next getter finishes it.
     pub fn shutdown(&self, actor: &mut Actor, immediate: bool) {
         let flags = if immediate { SHUTDOWN | IMMEDIATE } else { SHUTDOWN };
-        // SeqCst: takes part in the order of claims. A put that has not claimed yet
-        // fails, for the word has changed.
+        // ORDERING mpmc-shutdown (SeqCst): takes part in the order of claims. A put that
+        // has not claimed yet fails, for the word has changed.
         self.enqueue_pos.fetch_or(flags, SeqCst);
         if immediate {
             self.set_mark(marks::DISCARD);
@@ -282,7 +285,7 @@ impl Ring {
 
     /// Whether the ring was shut down.
     pub fn is_shut_down(&self) -> bool {
-        // Acquire: who sees it also sees what was done before.
+        // ORDERING mpmc-shutdown (acquire): who sees it sees what was done before.
         self.enqueue_pos.load(Acquire) & SHUTDOWN != 0
     }
 
@@ -305,7 +308,7 @@ impl Ring {
         let mut seen = self.marks.load(Relaxed);
         loop {
             let new = seen.wrapping_add(marks::STEP) | mark;
-            // ORDERING mpmc-mark (release, in SeqCst): the marked slots. SeqCst for
+            // ORDERING mpmc-mark (SeqCst): a release of the marked slots. SeqCst for
             // sleepers, as a claim.
             match self.marks.compare_exchange(seen, new, SeqCst, Relaxed) {
                 Ok(_) => return,

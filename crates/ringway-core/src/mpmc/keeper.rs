@@ -117,11 +117,11 @@ impl Keeper {
         leave();
     }
 
-    /// Asks about every participant, and repairs the dead. 0.6 us each.
-    pub(super) fn bury_the_dead(&self) {
-        for id in 1..=self.ring.participants().count() {
-            self.bury(id);
-        }
+    /// Asks about every participant, and repairs the dead. 0.6 us each. `false` if one has
+    /// to be tried again: see [`Recovery::Retry`].
+    pub(super) fn bury_the_dead(&self) -> bool {
+        let ids = 1..=self.ring.participants().count();
+        ids.fold(true, |settled, id| settled & (self.bury(id) != Recovery::Retry))
     }
 
     /// Repairs what `id` left, if it is proven dead.

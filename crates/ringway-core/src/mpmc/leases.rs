@@ -174,7 +174,7 @@ impl Ring {
     }
 
     fn phase_at(&self, place: Place) -> Option<Phase> {
-        // Acquire: as for slots.
+        // ORDERING lease-record (acquire): who counts it finds it.
         State(self.cell(place).state()?.load(Acquire)).phase()
     }
 
@@ -210,7 +210,8 @@ impl Ring {
                 }
                 _ => continue,
             };
-            // SeqCst and failure: as in `resolve_put`.
+            // ORDERING lease-record (SeqCst): what sleepers wait for changes here; the
+            // broadcast follows. Failure: as in `resolve_put`.
             if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
                 self.count_given_back(repaired);
             }

@@ -17,6 +17,8 @@ use std::sync::{Arc, Weak};
 
 /// A thread's actor for one ring.
 struct Lent {
+    /// The address of the attachment.
+    at: usize,
     /// Weak, so that an idle thread does not keep the ring. It keeps the allocation,
     /// so the address stands for this attachment and no later one.
     home: Weak<Attachment>,
@@ -35,6 +37,9 @@ impl Drop for Lent {
     }
 }
 
+/// Up to here in a thread's list a search costs less than to move what it finds.
+const NEAR: usize = 8;
+
 thread_local! {
     static LENT: RefCell<Vec<Lent>> = const { RefCell::new(Vec::new()) };
 }
@@ -49,7 +54,7 @@ impl Attachment {
         let done = LENT.try_with(|lent| {
             let mut lent = lent.try_borrow_mut().ok()?;
             let actor = match lent.first_mut() {
-                Some(Lent { home, actor: Some(actor) }) if self.is(home) => actor,
+                Some(first) if self.is(first) => first.actor.as_mut()?,
                 _ => self.find_actor(&mut lent)?,
             };
             Some(operation(&self.ring, actor))
@@ -60,15 +65,38 @@ impl Attachment {
         }
     }
 
-    fn is(self: &Arc<Self>, home: &Weak<Self>) -> bool {
-        std::ptr::eq(Weak::as_ptr(home), Arc::as_ptr(self))
+    /// As [`with_actor`](Self::with_actor), if this thread's actor is at hand.
+    #[inline]
+    pub(super) fn with_own_actor<R>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&Ring, &mut Actor) -> R,
+    ) -> Option<R> {
+        let done = LENT.try_with(|lent| {
+            let mut lent = lent.try_borrow_mut().ok()?;
+            let own = match lent.first_mut() {
+                Some(first) if self.is(first) => first,
+                _ => self.find_near(&mut lent)?,
+            };
+            Some(operation(&self.ring, own.actor.as_mut()?))
+        });
+        done.ok().flatten()
+    }
+
+    #[inline]
+    fn is(self: &Arc<Self>, entry: &Lent) -> bool {
+        Arc::as_ptr(self).addr() == entry.at
+    }
+
+    /// This thread's entry, when it is near the front but not the first: the thread uses
+    /// several rings in turn.
+    #[inline(never)]
+    fn find_near<'a>(self: &Arc<Self>, lent: &'a mut [Lent]) -> Option<&'a mut Lent> {
+        lent.iter_mut().take(NEAR).find(|entry| self.is(entry))
     }
 
     /// This thread's actor, when it is not the first in its list.
     fn find_actor<'a>(self: &Arc<Self>, lent: &'a mut Vec<Lent>) -> Option<&'a mut Actor> {
-        /// Up to here a search costs less than to move what it finds.
-        const NEAR: usize = 8;
-        let found = match lent.iter().position(|entry| self.is(&entry.home)) {
+        let found = match lent.iter().position(|entry| self.is(entry)) {
             Some(far) if far >= NEAR => {
                 // What is used often migrates to the front.
                 lent.swap(far, far / 2);
@@ -85,7 +113,8 @@ impl Attachment {
     fn lend(self: &Arc<Self>, lent: &mut Vec<Lent>) -> Option<usize> {
         lent.retain(|entry| entry.home.strong_count() > 0);
         let actor = self.new_actor()?;
-        lent.push(Lent { home: Arc::downgrade(self), actor: Some(actor) });
+        let at = Arc::as_ptr(self).addr();
+        lent.push(Lent { at, home: Arc::downgrade(self), actor: Some(actor) });
         Some(lent.len() - 1)
     }
 }

@@ -124,7 +124,11 @@ impl Ring {
 
     pub(super) fn cell(&self, place: Place) -> Cell<'_> {
         match place.0 {
-            At::Slot(position) => Cell { region: &self.slots, at: self.offset(position) },
+            At::Slot(position) => {
+                // Beyond the end for a word that is no position: `Region` refuses.
+                let index = usize::try_from(self.positions.index(position)).unwrap_or(usize::MAX);
+                Cell { region: &self.slot_bytes, at: index.saturating_mul(self.slot_size) }
+            }
             At::Lease(index) => Cell {
                 region: &self.leases,
                 // Beyond the end for an index that does not exist: `Region` refuses.
@@ -358,6 +362,7 @@ impl Ring {
     /// Takes a message that was given back: lease records first, then the oldest in a
     /// slot. Takes the mark down if there is none.
     pub(super) fn claim_redelivered(&self, participant: u32) -> Option<Place> {
+        // ORDERING mpmc-mark (acquire): as in `get_with`.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
         // from its own slot on.
@@ -390,7 +395,7 @@ impl Ring {
             });
         }
         // None is left, unless one was marked since: then the generation has grown.
-        // SeqCst, as every change of the marks.
+        // ORDERING mpmc-mark (SeqCst): as every change of the marks.
         let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
         None
     }
@@ -400,8 +405,8 @@ impl Ring {
         if let Some(word) = self.cell(place).state() {
             // Relaxed: only its owner changes this word.
             let lap = State(word.load(Relaxed)).lap();
-            // Release: our reads come before the next getter's commit. Killed before the
-            // mark, the repair of our death sets it.
+            // ORDERING mpmc-commit (release): our reads come before the next getter's
+            // commit. Killed before the mark, the repair of our death sets it.
             word.store(State::of(Phase::Redeliver, lap).0, Release);
         }
         self.set_mark(marks::REDELIVER);

@@ -93,9 +93,15 @@ impl Ring {
 
     /// The put itself, if the slot of `tail` is free and nobody else claims it first.
     #[inline(always)]
-    fn put_at<const ANNOUNCE: bool>(&self, actor: &mut Actor, message: &[u8], tail: u64) -> At {
-        let free = State::of(Phase::Empty, self.positions.lap(tail));
-        if self.state(tail) != Some(free) {
+    pub(super) fn put_at<const ANNOUNCE: bool>(
+        &self,
+        actor: &mut Actor,
+        message: &[u8],
+        tail: u64,
+    ) -> At {
+        let lap = self.positions.lap(tail);
+        let Some(slot) = self.slot(tail) else { return At::NotFree };
+        if slot.state() != State::of(Phase::Empty, lap) {
             return At::NotFree;
         }
         if ANNOUNCE {
@@ -104,8 +110,8 @@ impl Ring {
         if let Err(seen) = self.claim_put(tail) {
             return At::Lost(seen);
         }
-        self.write(tail, message);
-        self.publish(tail);
+        slot.write(message);
+        slot.publish(lap);
         self.not_empty.notify();
         self.actors.count_one(actor, Committed::Put);
         At::Done(())
@@ -155,6 +161,7 @@ impl Ring {
     /// The slot of `tail` is not free. Finds out why.
     #[inline(never)]
     pub(super) fn put_blocked(&self, actor: &mut Actor, tail: u64) -> Next {
+        // ORDERING mpmc-claim (SeqCst): as the look at the head below.
         let now = self.enqueue_pos.load(SeqCst);
         if now != tail {
             return Next::Again(now);

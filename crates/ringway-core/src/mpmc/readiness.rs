@@ -13,6 +13,7 @@ impl Ring {
     fn get_is_ready(&self, actor: &mut Actor) -> bool {
         const LOOKS: u64 = 64;
         for _ in 0..self.capacity().max(LOOKS) {
+            // ORDERING mpmc-mark (acquire): as in `get_with`.
             if self.marks.load(Acquire) & (marks::REDELIVER | marks::DISCARD) != 0 {
                 return true;
             }
@@ -29,6 +30,7 @@ impl Ring {
             if state == State::of(Phase::Full, lap) {
                 return true;
             }
+            // ORDERING mpmc-claim (SeqCst): as above.
             if self.dequeue_pos.load(SeqCst) == head {
                 // Empty, or claimed and not committed.
                 return tail & SHUTDOWN != 0 && self.participants().overflow() == 0;

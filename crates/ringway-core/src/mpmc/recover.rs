@@ -75,6 +75,8 @@ impl Ring {
         self.settle_leases(dead);
         self.sweep(dead);
         self.sweep_blocks(dead);
+        // ORDERING mpmc-shutdown (acquire): the flag stands for itself; a killed shutdown
+        // left it before its mark.
         if self.enqueue_pos.load(Acquire) & IMMEDIATE != 0 {
             // It may have died half-way through an immediate shutdown.
             self.set_mark(marks::DISCARD);
@@ -103,6 +105,7 @@ impl Ring {
         }
         let claimed = State::of(Phase::Empty, self.positions.lap(position));
         let Some(word) = self.state_word(position) else { return true };
+        // ORDERING mpmc-commit (acquire): as in `Ring::state`.
         if word.load(Acquire) != claimed.0 {
             return true;
         }
@@ -113,7 +116,8 @@ impl Ring {
         self.set_mark(marks::TOMBS);
         let tomb = State::of(Phase::Tomb, claimed.lap());
         // Fails if the winner lived and has committed, or another repairer was here.
-        // SeqCst: what sleepers wait for changes here; the broadcast follows.
+        // ORDERING mpmc-commit (SeqCst): what sleepers wait for changes here; the
+        // broadcast follows.
         if word.compare_exchange(claimed.0, tomb.0, SeqCst, Relaxed).is_ok() {
             self.tombs_made.fetch_add(1, Relaxed);
         }
@@ -130,6 +134,7 @@ impl Ring {
         }
         let lap = self.positions.lap(position);
         let Some(word) = self.state_word(position) else { return true };
+        // ORDERING mpmc-commit (acquire): as in `Ring::state`.
         let state = State(word.load(Acquire));
         let repaired = match state.phase() {
             Some(Phase::Full) if state.lap() == lap => State::of(Phase::Redeliver, lap),
@@ -141,7 +146,7 @@ impl Ring {
         if self.live_claimant(Announcement::get(position), dead, liveness) {
             return false;
         }
-        // SeqCst and failure: as in `resolve_put`.
+        // ORDERING mpmc-commit (SeqCst): as in `resolve_put`, and failure too.
         if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
             self.count_given_back(repaired);
         }
@@ -178,6 +183,7 @@ impl Ring {
         let mut redeliver = false;
         for index in 0..self.capacity() {
             let Some(word) = self.state_word(index) else { continue };
+            // ORDERING mpmc-commit (acquire): as in `Ring::state`.
             let state = State(word.load(Acquire));
             let repaired = match state.phase() {
                 Some(Phase::Redeliver) => {
@@ -199,7 +205,7 @@ impl Ring {
                 }
                 _ => continue,
             };
-            // SeqCst and failure: as in `resolve_put`.
+            // ORDERING mpmc-commit (SeqCst): as in `resolve_put`, and failure too.
             if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
                 self.count_given_back(repaired);
             }

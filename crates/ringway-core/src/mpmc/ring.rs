@@ -6,12 +6,13 @@
 
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
-use super::word::{Announcement, IMMEDIATE, Meta, Phase, SHUTDOWN, State, marks};
+use super::slot::Slot;
+use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::blocks::Pool;
-use crate::memory::{Memory, OutOfBounds, Region, Word64};
+use crate::memory::{Memory, OutOfBounds, Records, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
-use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::wait::Event;
 
 /// A bounded queue of messages of up to [`payload_size`](Self::payload_size) bytes.
@@ -22,7 +23,6 @@ pub struct Ring {
     pub(super) positions: Positions,
     geometry: Geometry,
     payload: usize,
-    slot_size: usize,
     pub(super) enqueue_pos: Word64,
     pub(super) dequeue_pos: Word64,
     pub(super) marks: Word64,
@@ -30,7 +30,10 @@ pub struct Ring {
     pub(super) not_full: Event,
     pub(super) participants: Participants,
     pub(super) actors: Actors,
-    pub(super) slots: Region,
+    slots: Records<{ at::slot::PAYLOAD }>,
+    /// The same slots and the lease records as bytes, for `long`.
+    pub(super) slot_bytes: Region,
+    pub(super) slot_size: usize,
     pub(super) leases: Region,
     pub(super) lease_size: usize,
     pub(super) pool: Pool,
@@ -52,11 +55,13 @@ impl Ring {
         let leases = geometry.leases * geometry.lease_size();
         let freed = Event::new(memory.word32(at::FREED)?);
         let too_large = |_| OutOfBounds { at: geometry.slots_at, len };
+        let slot_size = usize::try_from(geometry.slot_size).map_err(too_large)?;
+        let slots = Records::new(memory.region(geometry.slots_at, len)?, slot_size);
+        let slots = slots.ok_or(OutOfBounds { at: geometry.slots_at, len })?;
         let participants = Participants::new(memory, at::PARTICIPANTS, geometry.participants)?;
         Ok(Self {
             positions: geometry.positions,
             payload: usize::try_from(geometry.payload_size()).map_err(too_large)?,
-            slot_size: usize::try_from(geometry.slot_size).map_err(too_large)?,
             enqueue_pos: memory.word64(at::ENQUEUE_POS)?,
             dequeue_pos: memory.word64(at::DEQUEUE_POS)?,
             marks: memory.word64(at::MARKS)?,
@@ -64,7 +69,9 @@ impl Ring {
             not_full: Event::new(memory.word32(at::NOT_FULL)?),
             participants,
             actors: Actors::new(memory, geometry.actors_at, geometry.actors)?,
-            slots: memory.region(geometry.slots_at, len)?,
+            slots,
+            slot_bytes: memory.region(geometry.slots_at, len)?,
+            slot_size,
             leases: memory.region(geometry.leases_at, leases)?,
             lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
             pool: Pool::new(memory, geometry.pool, freed)?,
@@ -118,31 +125,28 @@ impl Ring {
 
     // ---- Steps ----------------------------------------------------------------
 
-    /// Byte offset of the slot of `position` in the slots.
+    /// The slot of `position`; `None` if that is no position.
     #[inline]
-    pub(super) fn offset(&self, position: u64) -> usize {
-        // The index is below 2^30; the product is a length inside the memory, or
-        // beyond its end, where `Region` refuses.
+    pub(super) fn slot(&self, position: u64) -> Option<Slot<'_>> {
+        if position & !POSITION_MASK != 0 {
+            return None;
+        }
+        // The index is below 2^30.
         #[allow(clippy::cast_possible_truncation, reason = "64-bit only: see Positions")]
         let index = self.positions.index(position) as usize;
-        index.wrapping_mul(self.slot_size)
+        Some(Slot(self.slots.get(index)?))
     }
 
     /// The state word of the slot of `position`; `None` if that is no position.
     #[inline]
     pub(super) fn state_word(&self, position: u64) -> Option<&AtomicU64> {
-        if position & !POSITION_MASK != 0 {
-            return None;
-        }
-        self.slots.word(self.offset(position) + at::slot::STATE)
+        Some(self.slot(position)?.state_word())
     }
 
     /// Looks at the slot of `position`.
     #[inline]
     pub(super) fn state(&self, position: u64) -> Option<State> {
-        // ORDERING mpmc-commit (acquire): FULL makes the message visible, EMPTY that
-        // its getter has copied it out.
-        Some(State(self.state_word(position)?.load(Acquire)))
+        Some(self.slot(position)?.state())
     }
 
     /// Step 1 of a put or get: write down what is about to be claimed.
@@ -168,27 +172,17 @@ impl Ring {
 
     /// Step 3 of a put: the message, in a slot that is ours alone.
     #[doc(hidden)]
-    #[inline]
     pub fn write(&self, position: u64, message: &[u8]) {
-        let offset = self.offset(position);
-        // Relaxed throughout: `publish` releases it. Lengths were checked against the
-        // payload size, below 2^16, and the slot exists: its state was read.
-        #[allow(clippy::cast_possible_truncation, reason = "checked before the claim")]
-        let meta = Meta::inline(message.len() as u32);
-        if let Some(word) = self.slots.word(offset + at::slot::META) {
-            word.store(meta.0, Relaxed);
+        if let Some(slot) = self.slot(position) {
+            slot.write(message);
         }
-        let _ = self.slots.copy_in(offset + at::slot::PAYLOAD, message);
     }
 
     /// Step 4 of a put: COMMIT.
     #[doc(hidden)]
-    #[inline]
     pub fn publish(&self, position: u64) {
-        if let Some(word) = self.state_word(position) {
-            // ORDERING mpmc-commit (release): the message written above becomes
-            // visible to the getter that acquires FULL.
-            word.store(State::of(Phase::Full, self.positions.lap(position)).0, Release);
+        if let Some(slot) = self.slot(position) {
+            slot.publish(self.positions.lap(position));
         }
     }
 
@@ -204,28 +198,15 @@ impl Ring {
     /// Step 3 of a get: copies the message, or as much as fits, and says how long it
     /// is; `None` if its length is impossible.
     #[doc(hidden)]
-    #[inline]
     pub fn read(&self, position: u64, buffer: &mut [u8]) -> Option<usize> {
-        let offset = self.offset(position);
-        // Relaxed: `state` acquired it. Read once: the copy is checked and used.
-        let meta = Meta(self.slots.word(offset + at::slot::META)?.load(Relaxed));
-        let len = usize::try_from(meta.len()).ok()?;
-        if len > self.payload || meta.kind() != Meta::INLINE {
-            return None;
-        }
-        let fits = len.min(buffer.len());
-        self.slots.copy_out(offset + at::slot::PAYLOAD, &mut buffer[..fits]).ok()?;
-        Some(len)
+        self.slot(position)?.read(self.payload, buffer)
     }
 
     /// Step 4 of a get: COMMIT. The slot is free for the put of the next lap.
     #[doc(hidden)]
-    #[inline]
     pub fn release(&self, position: u64) {
-        if let Some(word) = self.state_word(position) {
-            // ORDERING mpmc-commit (release): the copy above is complete before the
-            // putter that acquires EMPTY overwrites the slot.
-            word.store(State::of(Phase::Empty, self.positions.next_lap(position)).0, Release);
+        if let Some(slot) = self.slot(position) {
+            slot.release(self.positions.next_lap(position));
         }
     }
 
@@ -235,6 +216,8 @@ impl Ring {
     /// moving.
     fn snapshot(&self) -> Option<(u64, u64)> {
         const LOOKS: usize = 64;
+        // ORDERING mpmc-claim (acquire): who sees one position sees the other as its claimer
+        // did, so that the distance is a true one. SeqCst, as the looks of sleepers.
         let mut tail = self.enqueue_pos.load(SeqCst);
         for _ in 0..LOOKS {
             let head = self.dequeue_pos.load(SeqCst);
@@ -255,10 +238,11 @@ impl Ring {
         const LOOKS: usize = 8;
         let mut len = 0;
         for _ in 0..LOOKS {
-            // Acquire: a mark comes with what it marks.
+            // ORDERING mpmc-mark (acquire): a mark comes with what it marks.
             let marked = self.marks.load(Acquire);
             let (tail, head) = self
                 .snapshot()
+                // ORDERING mpmc-claim (acquire): as in `snapshot`.
                 .unwrap_or_else(|| (self.enqueue_pos.load(SeqCst), self.dequeue_pos.load(SeqCst)));
             if tail & IMMEDIATE != 0 {
                 // What is there is thrown away, also what a put that was amidst commits
@@ -272,6 +256,8 @@ impl Ring {
                 return len;
             }
             len = self.count_marked(marked, len);
+            // ORDERING mpmc-claim (acquire): as in `snapshot`.
+            // ORDERING mpmc-mark (acquire): as above.
             let still = self.enqueue_pos.load(SeqCst) & POSITION_MASK == tail
                 && self.dequeue_pos.load(SeqCst) == head;
             if still && self.marks.load(Acquire) == marked {
@@ -294,7 +280,8 @@ impl Ring {
             }
         }
         if tombs == 0 && marked & marks::TOMBS != 0 {
-            // SeqCst, as every change of the marks. Failure: marked again meanwhile.
+            // ORDERING mpmc-mark (SeqCst): as every change of the marks. Failure: marked
+            // again meanwhile.
             let _ = self.marks.compare_exchange(marked, marked & !marks::TOMBS, SeqCst, Relaxed);
         }
         // Grants that were given back come on top: their slots may be in use again.
@@ -318,6 +305,7 @@ impl Ring {
             if state == State::of(Phase::Empty, self.positions.lap(tail)) {
                 break;
             }
+            // ORDERING mpmc-claim (acquire): as in `snapshot`.
             if self.enqueue_pos.load(SeqCst) != tail {
                 // A put took this slot between the two looks: it tells nothing.
                 continue;

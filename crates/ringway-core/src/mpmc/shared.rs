@@ -77,6 +77,23 @@ impl SharedRing {
         if attachment.is_usable() { Ok(attachment) } else { self.attachment_slow() }
     }
 
+    /// This process's attachment, if it has one already.
+    #[inline]
+    pub(super) fn quick(&self) -> Option<&Arc<Attachment>> {
+        let attachment = &self.link.attachment;
+        if attachment.is_usable() { Some(attachment) } else { self.quick_after_fork() }
+    }
+
+    #[inline(never)]
+    fn quick_after_fork(&self) -> Option<&Arc<Attachment>> {
+        let mut link = &self.link;
+        // Comes round once per fork between the handle's making and this process.
+        while !link.attachment.is_usable() {
+            link = link.next.get()?;
+        }
+        Some(&link.attachment)
+    }
+
     /// The attachment the handle was made with, for looks that need none of their own.
     pub(super) fn any_attachment(&self) -> &Attachment {
         &self.link.attachment

@@ -18,7 +18,7 @@ impl Ring {
     /// Frees the blocks of `dead` that no message names. For the holder of the exclusion.
     pub(super) fn sweep_blocks(&self, dead: u32) {
         let Some(mut marks) = self.pool.marks_for(dead) else { return };
-        // ORDERING lease-record: slots before records, each by acquire loads.
+        // Slots before records, each by acquire loads.
         for place in (0..self.capacity()).map(Place::slot) {
             self.mark_named(place, dead, &mut marks);
         }
@@ -36,15 +36,16 @@ impl Ring {
             use Phase::{Freeing, Full, Redeliver, Taken};
             matches!(state.phase(), Some(Full | Taken | Redeliver | Freeing))
         };
-        // ORDERING mpmc-commit, lease-record (acquire): the message comes with the state.
+        // ORDERING mpmc-commit (acquire): the message comes with the state; of a record,
+        // ORDERING lease-record (acquire): the same.
         let before = State(word.load(Acquire));
         if !holds(before) || cell.meta().kind() != Meta::BLOCKS {
             return;
         }
         let what = cell.descriptor();
-        // The loads above come before the next one: if the place was used again meanwhile,
-        // it shows, and what we read may be of two messages. Acquire there: what moved to a
-        // lease record meanwhile is met there.
+        // ORDERING mpmc-commit (acquire): the loads above come before the next one: if the
+        // place was used again meanwhile, it shows, and what we read may be of two messages.
+        // The next one acquires, too: what moved to a lease record meanwhile is met there.
         fence(Acquire);
         let after = State(word.load(Acquire));
         if holds(after) && after.lap() == before.lap() && what.owner == dead {

@@ -9,10 +9,11 @@
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_once, retry, wait};
 use super::grants::{ReadGrant, ref_once};
+use super::ring::Ring;
 use super::shared::SharedRing;
-use crate::peer::{Participants, TaskCount};
+use crate::peer::TaskCount;
 use crate::sync::AtomicU64;
-use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::fence;
 use crate::wait::{Deadline, Spinner};
 use std::sync::Arc;
@@ -27,6 +28,27 @@ pub enum TaskError {
     /// The ring cannot be used.
     #[error(transparent)]
     Unusable(#[from] PutError),
+}
+
+impl Ring {
+    /// See [`SharedRing::unfinished`].
+    #[doc(hidden)]
+    pub fn unfinished(&self) -> u64 {
+        const LOOKS: usize = 64;
+        let table = self.participants();
+        let mut unfinished = 0;
+        for _ in 0..LOOKS {
+            let before = table.departures();
+            // In the order in which items move on.
+            let waiting = self.total_len();
+            unfinished = waiting.saturating_add(table.held_tasks());
+            // A death moves items back, from a count to the ring.
+            if table.departures() == before {
+                break;
+            }
+        }
+        unfinished
+    }
 }
 
 impl SharedRing {
@@ -124,26 +146,13 @@ impl SharedRing {
     /// too high for each process that is just about to take, or to move an accepted item
     /// to the ring.
     pub fn unfinished(&self) -> u64 {
-        const LOOKS: usize = 64;
-        let table = self.any_attachment().ring.participants();
-        let mut unfinished = 0;
-        for _ in 0..LOOKS {
-            let before = table.departures();
-            // In the order in which items move on.
-            let waiting = self.total_len();
-            unfinished = waiting.saturating_add(sum(table, TaskCount::held));
-            // A death moves items back, from a count to the ring.
-            if table.departures() == before {
-                break;
-            }
-        }
-        unfinished
+        self.any_attachment().ring.unfinished()
     }
 
     /// How many tasks were lost so far with processes that died or left before they
     /// were done. A process killed in the middle of a get may count for one too many.
     pub fn lost_tasks(&self) -> u64 {
-        sum(self.any_attachment().ring.participants(), TaskCount::lost)
+        self.any_attachment().ring.participants().lost_tasks()
     }
 
     /// Waits until [`unfinished`](Self::unfinished) is 0; `false` if the deadline
@@ -172,7 +181,7 @@ impl SharedRing {
             }
             // Items also come to nothing by deaths and departures, which wake nobody
             // here: hence the tick.
-            event.sleep(ticket, deadline.min(Deadline::after(super::attachment::TICK)));
+            event.sleep(ticket, deadline.min(Deadline::after(attachment.pause())));
             attachment.tick();
         }
     }
@@ -212,11 +221,7 @@ fn counted<T>(
     attachment: &Attachment,
     once: impl FnOnce() -> Try<T, GetError>,
 ) -> Try<T, GetError> {
-    if let Some(word) = attachment.tasks() {
-        // Before the take: the SeqCst claim that follows orders it. Several threads
-        // count in one word, hence the RMW.
-        word.fetch_add(1, SeqCst);
-    }
+    attachment.ring.participants().count_task(attachment.participant());
     let mut result = once();
     match &mut result {
         Try::Done(Ok(_)) => {}
@@ -229,13 +234,7 @@ fn counted<T>(
 /// Lowers the count, unless it is 0.
 fn give_back(attachment: &Attachment) -> bool {
     let lower = |tasks| (TaskCount(tasks).held() > 0).then(|| tasks - 1);
-    // SeqCst: the waker's RMW before it looks for sleepers. Relaxed on failure: looked
-    // at afresh.
+    // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
+    // Relaxed on failure: looked at afresh.
     attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, lower).is_ok())
-}
-
-fn sum(table: &Participants, of: impl Fn(TaskCount) -> u64) -> u64 {
-    // ORDERING tasks-held (acquire): who sees a count written off sees the departure.
-    let count = |id| table.tasks(id).map_or(0, |word| of(TaskCount(word.load(Acquire))));
-    (1..=table.count()).map(count).fold(0, u64::saturating_add)
 }

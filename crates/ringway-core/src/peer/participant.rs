@@ -112,7 +112,8 @@ impl Participants {
             return None;
         }
         let word = self.memory.word32(self.live_at(id)).ok()?;
-        // Acquire: who sees the mark sees what the kernel did before it.
+        // ORDERING live-word (acquire from the kernel): who sees the mark sees what the
+        // kernel did before it.
         let value = word.load(Acquire);
         Some(Live { word, value })
     }
@@ -120,21 +121,23 @@ impl Participants {
     /// Writes record `id`'s `live` word, and wakes whoever watches it.
     pub(crate) fn set_live(&self, id: u32, value: u32) {
         if let Some(live) = self.live(id) {
-            // SeqCst: the sleepers' system call compares the word after this.
+            // ORDERING live-word (SeqCst): the sleepers' system call compares the word after
+            // this.
             live.word.store(value, SeqCst);
             wait::wake(&live.word, u32::MAX);
         }
     }
 
     /// The word that counts the changes of the table, and its value.
-    pub(crate) fn changes(&self) -> (Word32, u32) {
-        // Acquire: who sees the count sees the change.
+    #[doc(hidden)]
+    pub fn changes(&self) -> (Word32, u32) {
+        // ORDERING table-changes (acquire): who sees the count sees the change.
         (self.changes.clone(), self.changes.load(Acquire))
     }
 
     /// Tells watchers that somebody joined or left.
     pub(crate) fn changed(&self) {
-        // SeqCst: as in `set_live`. It may wrap round: a watcher would have to be
+        // ORDERING table-changes (SeqCst): as in `set_live`. It may wrap round: a watcher would have to be
         // delayed for 2^32 changes, and looks twice a second anyway.
         self.changes.fetch_add(1, SeqCst);
         wait::wake(&self.changes, u32::MAX);
@@ -187,13 +190,17 @@ impl Participants {
         self.word(id, field).map_or(0, |word| word.load(Relaxed))
     }
 
-    /// Takes the free record `id`. The caller has excluded everybody else who might.
+    /// Takes the free record `id`, and tells the guardians of the others: one that had
+    /// nobody to look after has no tick, and the kernel may never tell it of this one.
+    /// Until then `id` has nothing in its hands that others could miss. The caller has
+    /// excluded everybody else who might.
     pub fn join(&self, id: u32, identity: Identity) {
         self.store(id, at::participant::PID, identity.pid);
         self.store(id, at::participant::PID_NAMESPACE, identity.pid_namespace);
         self.store(id, at::participant::START_TIME, identity.start_time);
         self.store(id, at::participant::OVERFLOW, 0);
         self.set(id, Standing::Live);
+        self.changed();
     }
 
     /// Notes that `id` is dead and being repaired. For the holder of its exclusion.
@@ -239,13 +246,41 @@ impl Participants {
         }
     }
 
-    /// The [`TaskCount`] of record `id`.
-    pub(crate) fn tasks(&self, id: u32) -> Option<&AtomicU64> {
+    /// What record `id` has to do with tasks: `lost:32 | held:32`.
+    #[doc(hidden)]
+    pub fn tasks(&self, id: u32) -> Option<&AtomicU64> {
         self.word(id, at::participant::TASKS)
     }
 
+    /// `id` is about to take a task.
+    #[doc(hidden)]
+    pub fn count_task(&self, id: u32) {
+        if let Some(word) = self.tasks(id) {
+            // ORDERING tasks-held (SeqCst): before the take: the claim that follows orders
+            // it. Several threads count in one word, hence the RMW.
+            word.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn sum_tasks(&self, of: impl Fn(TaskCount) -> u64) -> u64 {
+        // ORDERING tasks-held (acquire): who sees a count written off sees the departure.
+        let count = |id| self.tasks(id).map_or(0, |word| of(TaskCount(word.load(Acquire))));
+        (1..=self.count).map(count).fold(0, u64::saturating_add)
+    }
+
+    /// What all have taken and not done.
+    pub(crate) fn held_tasks(&self) -> u64 {
+        self.sum_tasks(TaskCount::held)
+    }
+
+    /// What was written off.
+    pub(crate) fn lost_tasks(&self) -> u64 {
+        self.sum_tasks(TaskCount::lost)
+    }
+
     /// A number that changes whenever a record is freed.
-    pub(crate) fn departures(&self) -> u64 {
+    #[doc(hidden)]
+    pub fn departures(&self) -> u64 {
         let incarnation = |id| {
             let word = self.word(id, at::participant::INCARNATION);
             // ORDERING tasks-departed (acquire): who sees a departure sees what the
@@ -278,7 +313,8 @@ impl Participants {
     fn change_overflow(&self, id: u32, change: impl Fn(OverflowCount) -> OverflowCount) {
         if let Some(word) = self.word(id, at::participant::OVERFLOW) {
             // An RMW: the thread that moves items and those that accept more share it.
-            // SeqCst, which includes the release: moving is announced before the claim.
+            // ORDERING overflow-count (SeqCst): a release, and moving is announced before the
+            // claim.
             let _ = word.fetch_update(SeqCst, Relaxed, |word| Some(change(OverflowCount(word)).0));
         }
     }

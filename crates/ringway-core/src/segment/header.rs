@@ -93,7 +93,8 @@ pub struct Header {
 
 impl Header {
     /// Writes everything but `ready`.
-    pub(super) fn write(memory: &Memory, spec: &Spec, nonce: u64) -> Result<Self, OutOfBounds> {
+    #[doc(hidden)]
+    pub fn write(memory: &Memory, spec: &Spec, nonce: u64) -> Result<Self, OutOfBounds> {
         // Relaxed throughout: `publish` releases it all.
         memory.word64(at::MAGIC)?.store(MAGIC, Relaxed);
         memory.word32(at::LAYOUT)?.store(LAYOUT_VERSION, Relaxed);
@@ -111,7 +112,8 @@ impl Header {
     }
 
     /// Marks the segment complete.
-    pub(super) fn publish(memory: &Memory) -> Result<(), OutOfBounds> {
+    #[doc(hidden)]
+    pub fn publish(memory: &Memory) -> Result<(), OutOfBounds> {
         // ORDERING segment-ready (release): header and body written above become
         // visible to whoever acquires `ready` in `read` (segment-ready, acquire).
         memory.word64(at::READY)?.store(READY, Release);

@@ -8,13 +8,25 @@
 //!
 //! A chunk that is FIRST but not LAST begins a streamed message: another 64-bit word,
 //! the length of the whole message, stands before its payload. An ABORT ends a streamed
-//! message that its sender gave up. The check makes a header that was left over from an
-//! earlier round, or never written, visible as what it is.
+//! message that its sender gave up.
+//!
+//! The header is written last, and is what the consumer looks at: message and news of it
+//! lie on one cache line, which crosses between the processors once. Before a producer
+//! publishes a header it empties the next one. So the word at the consumer's position is
+//! [`NONE`] or the header of the next chunk, never bytes of an earlier lap. The check makes
+//! a word that is neither visible as what it is.
+//!
+//! Looking at the record itself for news of it is after Agrona's ring buffers, where the
+//! consumer zeroes what it read. Here the producer does, one word for each record, and the
+//! consumer writes nothing to the line.
 
-use super::Corrupted;
+use super::{Corrupted, Direction};
+use crate::sync::Ordering::Acquire;
 
 pub(super) const HEADER: u64 = 8;
 pub(super) const TOTAL: u64 = 8;
+/// No chunk. Not a header: those have flags, or a length other than 0.
+pub(super) const NONE: u64 = 0;
 
 const FIRST: u64 = 1 << 32;
 const LAST: u64 = 1 << 33;
@@ -75,21 +87,40 @@ pub(super) fn encode(piece: Piece, len: u32, pos: u64) -> u64 {
     u64::from(len) | flags | check_bits(pos)
 }
 
+/// The word at `pos`, where the next header is or will be.
+#[inline]
+pub(super) fn word_at(ring: &Direction, pos: u64) -> u64 {
+    // ORDERING ring-publish (acquire): pairs with `Producer::write`: everything before
+    // this header was written, and the word after its chunk was emptied.
+    ring.data.word(pos).load(Acquire)
+}
+
+/// The chunk at `pos`; `None` if it is not there yet. The header is read once.
+#[inline]
+pub(super) fn at(ring: &Direction, pos: u64) -> Result<Option<Head>, Corrupted> {
+    let header = word_at(ring, pos);
+    if header == NONE {
+        return Ok(None);
+    }
+    let total = || word_at(ring, pos.wrapping_add(HEADER));
+    decode(header, pos, ring.capacity(), total).map(Some)
+}
+
 /// The length in a header, if it is the one of a whole message at `pos`. The quick way
-/// past [`decode`]; the length is still to be checked against what was published.
+/// past [`decode`]; the length is still to be checked against the ring.
 #[inline]
 pub(super) fn decode_whole(word: u64, pos: u64) -> Option<u64> {
     let len = word ^ (FIRST | LAST | check_bits(pos));
     (len <= u64::from(u32::MAX)).then_some(len)
 }
 
-/// Reads a header that was found at `pos`, with `available` published bytes from there
-/// on. `total` reads the word after it.
+/// Reads a header that was found at `pos` of a ring of `capacity` bytes. `total` reads the
+/// word after it.
 #[inline]
 pub(super) fn decode(
     word: u64,
     pos: u64,
-    available: u64,
+    capacity: u64,
     total: impl FnOnce() -> u64,
 ) -> Result<Head, Corrupted> {
     if word >> CHECK_SHIFT != check_bits(pos) >> CHECK_SHIFT {
@@ -98,15 +129,16 @@ pub(super) fn decode(
     let len = word & u64::from(u32::MAX);
     let piece = match word & FLAGS {
         f if f == FIRST | LAST => Piece::Whole,
-        FIRST if available >= HEADER + TOTAL => Piece::First { total: total() },
+        FIRST => Piece::First { total: total() },
         0 => Piece::Middle,
         LAST => Piece::Last,
         f if f == LAST | ABORT && len == 0 => Piece::Abort,
         _ => return Err(Corrupted("a chunk header has impossible flags")),
     };
     // `len` has 32 bits: no overflow.
-    if span(piece, len) > available {
-        return Err(Corrupted("a chunk is longer than what was published"));
+    // A chunk leaves room for the empty header after it.
+    if span(piece, len) > capacity - HEADER {
+        return Err(Corrupted("a chunk is longer than the ring"));
     }
     match usize::try_from(len) {
         Ok(len) => Ok(Head { piece, len }),
@@ -133,13 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn no_header_is_the_empty_one() {
+        for pos in [0, 8, 64, ((1 << 24) - 1) << 3, 1 << 27, u64::MAX << 3] {
+            for piece in [Piece::Whole, Piece::First { total: 0 }, Piece::Last, Piece::Abort] {
+                assert_ne!(encode(piece, 0, pos), NONE);
+            }
+            // The only piece without a flag; one without bytes is never written.
+            assert_ne!(encode(Piece::Middle, 1, pos), NONE);
+        }
+    }
+
+    #[test]
     fn nonsense_is_corrupted() {
         let good = encode(Piece::Whole, 17, 4096);
         assert!(decode(good, 4104, 64, || 0).is_err(), "another position");
-        assert!(decode(good, 4096, 24, || 0).is_err(), "longer than published");
+        assert!(decode(good, 4096, 32, || 0).is_err(), "longer than the ring");
         assert!(decode(good | ABORT, 4096, 64, || 0).is_err(), "impossible flags");
         assert!(decode(0, 0, 64, || 0).is_err(), "never written");
-        let first = encode(Piece::First { total: 1 }, 0, 0);
-        assert!(decode(first, 0, 8, || 0).is_err(), "no room for the total");
     }
 }

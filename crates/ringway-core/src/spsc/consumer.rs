@@ -1,8 +1,8 @@
 //! The reading side.
 
-use super::chunk::{self, HEADER, Head, Piece, TOTAL, span};
+use super::chunk::{self, HEADER, Head, NONE, Piece, TOTAL, span};
 use super::{Corrupted, Direction};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Release};
 
 /// The only reader of a ring. Never waits.
 pub struct Consumer {
@@ -10,8 +10,6 @@ pub struct Consumer {
     capacity: u64,
     /// Bytes released. Authoritative: the shared copy is for the producer.
     pos: u64,
-    /// The producer's position when last looked at; at most `capacity` after `pos`.
-    write_cache: u64,
 }
 
 impl Consumer {
@@ -20,7 +18,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Corrupted`] if the two positions contradict each other.
+    /// [`Corrupted`] if that position makes no sense.
     pub fn new(ring: Direction) -> Result<Self, Corrupted> {
         // ORDERING ring-handover (acquire): as in `Producer::new`.
         let pos = ring.read_pos.load(Acquire);
@@ -28,9 +26,7 @@ impl Consumer {
             return Err(Corrupted("read_pos is not a multiple of 8"));
         }
         let capacity = ring.capacity();
-        let mut consumer = Self { ring, capacity, pos, write_cache: pos };
-        consumer.refresh()?;
-        Ok(consumer)
+        Ok(Self { ring, capacity, pos })
     }
 
     /// The shared part.
@@ -38,37 +34,19 @@ impl Consumer {
         &self.ring
     }
 
-    /// Whether a chunk is there. Looks at the producer's position.
-    ///
-    /// # Errors
-    ///
-    /// [`Corrupted`] if that makes no sense.
+    /// Whether a chunk is there, or something that should not be.
     #[inline]
-    pub fn is_ready(&mut self) -> Result<bool, Corrupted> {
-        if self.write_cache == self.pos {
-            self.refresh()?;
-            if self.write_cache == self.pos {
-                // While the position travels from the producer's cache to ours, let the line
-                // of the next chunk travel beside it, not after it.
-                self.ring.data.prefetch(self.index(self.pos));
-            }
-        }
-        Ok(self.write_cache != self.pos)
+    pub fn is_ready(&self) -> bool {
+        self.header() != NONE
     }
 
     /// The length of the message at the head of the ring, if it is there in one chunk.
     /// The quick way for the usual case; `None` says only that [`head`](Self::head)
     /// knows more.
     #[inline]
-    pub fn whole(&mut self) -> Option<usize> {
-        if self.write_cache == self.pos && !self.is_ready().is_ok_and(|ready| ready) {
-            return None;
-        }
-        let available = self.write_cache.wrapping_sub(self.pos);
-        // Relaxed: as in `head`.
-        let word = self.ring.data.word(self.index(self.pos))?.load(Relaxed);
-        let len = chunk::decode_whole(word, self.pos)?;
-        if span(Piece::Whole, len) > available {
+    pub fn whole(&self) -> Option<usize> {
+        let len = chunk::decode_whole(self.header(), self.pos)?;
+        if span(Piece::Whole, len) > self.capacity - HEADER {
             return None;
         }
         usize::try_from(len).ok()
@@ -85,18 +63,10 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Corrupted`] if position or header make no sense.
+    /// [`Corrupted`] if the header makes no sense.
     #[inline]
-    pub fn head(&mut self) -> Result<Option<Head>, Corrupted> {
-        if !self.is_ready()? {
-            return Ok(None);
-        }
-        let available = self.write_cache.wrapping_sub(self.pos);
-        // Relaxed: `refresh` acquired the position after this word. Each is read once.
-        let word =
-            |pos: u64| self.ring.data.word(self.index(pos)).map_or(0, |word| word.load(Relaxed));
-        let total = || word(self.pos.wrapping_add(HEADER));
-        chunk::decode(word(self.pos), self.pos, available, total).map(Some)
+    pub fn head(&self) -> Result<Option<Head>, Corrupted> {
+        chunk::at(&self.ring, self.pos)
     }
 
     /// Copies the payload of the chunk that [`head`](Self::head) showed to `dst` and
@@ -110,15 +80,8 @@ impl Consumer {
         assert_eq!(head.len, dst.len(), "the caller sizes the destination by the head");
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
-        let start = self.index(self.pos.wrapping_add(framing));
-        // Both parts lie in the region: `head` checked the length against the ring.
-        let to_end = self.ring.data.len() - start;
-        let fitted = if dst.len() <= to_end {
-            self.ring.data.copy_out(start, dst)
-        } else {
-            let (before, after) = dst.split_at_mut(to_end);
-            self.ring.data.copy_out(start, before).and(self.ring.data.copy_out(0, after))
-        };
+        // It fits: `head` checked the length against the ring.
+        let fitted = self.ring.data.copy_out(self.pos.wrapping_add(framing), dst);
         debug_assert!(fitted.is_ok());
         self.release(head);
     }
@@ -130,27 +93,13 @@ impl Consumer {
         // ORDERING ring-release (release): our reads of the chunk are done before the
         // producer, which acquires read_pos in `Producer::refresh`, overwrites it. This
         // store is the commit of a receive.
+        // ORDERING ring-handover (release): a successor starts here.
         self.ring.read_pos.store(self.pos, Release);
     }
 
+    /// The word at the head of the ring.
     #[inline]
-    fn index(&self, pos: u64) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "the ring fits the address space")]
-        let index = (pos & (self.capacity - 1)) as usize;
-        index
-    }
-
-    #[inline]
-    fn refresh(&mut self) -> Result<(), Corrupted> {
-        // ORDERING ring-publish (acquire): pairs with `Producer::write`: everything
-        // before this position was written.
-        let seen = self.ring.write_pos.load(Acquire);
-        // In sound memory: pos <= write_cache <= seen <= pos + capacity.
-        let (known, ahead) = (self.write_cache.wrapping_sub(self.pos), seen.wrapping_sub(self.pos));
-        if !(known..=self.capacity).contains(&ahead) || !seen.is_multiple_of(8) {
-            return Err(Corrupted("write_pos is outside the ring"));
-        }
-        self.write_cache = seen;
-        Ok(())
+    fn header(&self) -> u64 {
+        chunk::word_at(&self.ring, self.pos)
     }
 }

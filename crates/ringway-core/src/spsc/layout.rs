@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! control block, 512 bytes: one line of 128 bytes for each writer of words
-//!      0  write_pos   u64   producer        bytes published, ever
+//!      0  write_pos   u64   producer        bytes published, ever, or one chunk less
 //!    128  read_pos    u64   consumer        bytes released, ever
 //!    256  readable    u32   event           the consumer sleeps here
 //!    260  departures  u32   counter         times a holder of the consumer's end closed
@@ -16,7 +16,7 @@
 //! share a line that changes only when someone sleeps, wakes or leaves: the look is a
 //! cache hit.
 
-use crate::memory::{Memory, OutOfBounds, Region, Word32, Word64};
+use crate::memory::{Circle, Memory, OutOfBounds, Word32, Word64};
 use crate::wait::Event;
 
 /// Bytes of a ring's control block.
@@ -50,7 +50,7 @@ pub fn check_capacity(capacity: u64) -> bool {
 pub struct Direction {
     pub(super) write_pos: Word64,
     pub(super) read_pos: Word64,
-    pub(super) data: Region,
+    pub(super) data: Circle,
     /// The consumer sleeps here until something is readable.
     pub readable: Event,
     /// The producer sleeps here until there is room.
@@ -82,7 +82,8 @@ impl Direction {
         Ok(Self {
             write_pos: memory.word64(at(WRITE_POS)?)?,
             read_pos: memory.word64(at(READ_POS)?)?,
-            data: memory.region(data, capacity)?,
+            data: Circle::new(memory.region(data, capacity)?)
+                .ok_or(OutOfBounds { at: data, len: capacity })?,
             readable: Event::new(memory.word32(at(READABLE)?)?),
             writable: Event::new(memory.word32(at(WRITABLE)?)?),
             reader_departures: memory.word32(at(READER_DEPARTURES)?)?,
@@ -91,7 +92,8 @@ impl Direction {
     }
 
     /// Bytes of the ring.
+    #[inline]
     pub fn capacity(&self) -> u64 {
-        self.data.len() as u64
+        self.data.len()
     }
 }

@@ -7,21 +7,23 @@
 //! ```
 //!
 //! Two ever-growing byte positions, each written by one side alone. The producer copies
-//! a chunk in and publishes it with one release store of `write_pos`; the consumer
-//! copies it out and releases it with one release store of `read_pos`. Nothing else is
-//! shared on the way, so there is nothing to repair: a side killed before its store has
-//! done nothing, one killed after it has done everything.
+//! a chunk in and publishes it with one release store of its header; the consumer, which
+//! looks at the header where the next chunk will be, copies it out and releases it with
+//! one release store of `read_pos`. `write_pos` is noted down for the next producer only.
+//! Nothing else is shared on the way, so there is nothing to repair: a side killed before
+//! its store has done nothing, one killed after it has done everything.
 //!
-//! Each side keeps its own position in private memory and a cached copy of the other's,
-//! re-read only when the cached one does not suffice. Shared positions are input: one
-//! outside `0..=capacity` of the private one is [`Corrupted`], never followed.
+//! Each side keeps its own position in private memory; the producer also a cached copy of
+//! the consumer's, re-read only when it does not suffice. What is shared is input: a
+//! position outside `0..=capacity` of the private one, or a header that is not the next
+//! one, is [`Corrupted`], never followed.
 //!
 //! A message of up to a quarter of the ring is one chunk, visible whole or not at all.
 //! A longer one is streamed in several, so that both sides copy at the same time and
 //! the ring stays in cache.
 //!
-//! The cached positions are after the well-known FastForward and rtrb; the framing is
-//! our own.
+//! The cached position is after the well-known rtrb, looking at the record and not at a
+//! position after FastForward and Agrona; the framing is our own.
 
 mod chunk;
 mod consumer;

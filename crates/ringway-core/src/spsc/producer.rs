@@ -37,8 +37,9 @@ pub struct Producer {
     begun: bool,
 }
 
-/// Always kept free by data, so that an ABORT can be written at any time.
-const RESERVE: u64 = HEADER;
+/// Always kept free by data, so that an ABORT can be written at any time, and the empty
+/// header after it.
+const RESERVE: u64 = 2 * HEADER;
 /// A chunk's length has 32 bits.
 const LONGEST_CHUNK: u64 = 1 << 31;
 
@@ -48,13 +49,21 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Corrupted`] if the two positions contradict each other.
+    /// [`Corrupted`] if the positions contradict each other.
     pub fn new(ring: Direction) -> Result<Self, Corrupted> {
         // ORDERING ring-handover (acquire): a former writer published its last chunk
         // before it let go of the kernel's lock that the caller now holds; the lock
         // orders the two. Acquire for a former writer in this process.
-        let pos = ring.write_pos.load(Acquire);
+        let mut pos = ring.write_pos.load(Acquire);
         let capacity = ring.capacity();
+        if !pos.is_multiple_of(8) {
+            return Err(Corrupted("write_pos is not a multiple of 8"));
+        }
+        // The former writer may have been killed between publishing a chunk and noting
+        // that down. There is at most one: it wrote an empty header after it.
+        if let Some(head) = chunk::at(&ring, pos)? {
+            pos = pos.wrapping_add(span(head.piece, head.len as u64));
+        }
         let mut producer = Self {
             ring,
             capacity,
@@ -64,9 +73,6 @@ impl Producer {
             whole_span: capacity.min(LONGEST_CHUNK) / 4,
             begun: false,
         };
-        if !pos.is_multiple_of(8) {
-            return Err(Corrupted("write_pos is not a multiple of 8"));
-        }
         producer.refresh()?;
         Ok(producer)
     }
@@ -226,38 +232,28 @@ impl Producer {
     /// Writes one chunk, for which there is room, and publishes it.
     #[inline]
     fn write(&mut self, piece: Piece, payload: &[u8]) {
-        let mask = self.capacity - 1;
-        #[allow(clippy::cast_possible_truncation, reason = "the ring fits the address space")]
-        let index = |pos: u64| (pos & mask) as usize;
         #[allow(clippy::cast_possible_truncation, reason = "a chunk is at most 2^32 - 1 bytes")]
         let len = payload.len() as u32;
-        let header = chunk::encode(piece, len, self.pos);
-        // Relaxed: published by the release store below. The word exists: the index is
-        // below the capacity and a multiple of 8.
-        let put = |pos: u64, word: u64| {
-            if let Some(at) = self.ring.data.word(index(pos)) {
-                at.store(word, Relaxed);
-            }
-        };
-        put(self.pos, header);
+        let data = &self.ring.data;
+        // Relaxed, as the copy: published by the release store of the header.
         let mut at = self.pos.wrapping_add(HEADER);
         if let Piece::First { total } = piece {
-            put(at, total);
+            data.word(at).store(total, Relaxed);
             at = at.wrapping_add(TOTAL);
         }
-        let start = index(at);
-        // Both parts lie in the region by the arithmetic above, so neither copy fails.
-        let to_end = self.ring.data.len() - start;
-        let fitted = if payload.len() <= to_end {
-            self.ring.data.copy_in(start, payload)
-        } else {
-            let (before, after) = payload.split_at(to_end);
-            self.ring.data.copy_in(start, before).and(self.ring.data.copy_in(0, after))
-        };
+        // It fits: the caller made sure that there is room.
+        let fitted = data.copy_in(at, payload);
         debug_assert!(fitted.is_ok());
-        self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
-        // ORDERING ring-publish (release): the chunk above becomes visible to whoever
-        // acquires write_pos in `Consumer::refresh`. This store is the commit.
-        self.ring.write_pos.store(self.pos, Release);
+        let next = self.pos.wrapping_add(span(piece, u64::from(len)));
+        // Where the next chunk will be nothing is yet, whatever was there a lap ago. The
+        // word is free: every write leaves it so.
+        data.word(next).store(chunk::NONE, Relaxed);
+        // ORDERING ring-publish (release): the chunk and the empty header after it become
+        // visible to whoever acquires this header in `chunk::at`. This store is the commit.
+        data.word(self.pos).store(chunk::encode(piece, len, self.pos), Release);
+        self.pos = next;
+        // ORDERING ring-handover (release): for the next writer, see `new`. The consumer
+        // does not look at it, so the line stays here.
+        self.ring.write_pos.store(next, Release);
     }
 }

@@ -20,6 +20,8 @@ use crate::sync::fence;
 /// membarrier, both halves are full fences; litmus tests cover the real ones.
 #[inline]
 pub fn light() {
+    // ORDERING membarrier (release to the kernel): the kernel's interrupt finds the store
+    // before it in order, or the look behind it not yet made.
     #[cfg(not(loom))]
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
     #[cfg(loom)]
@@ -29,6 +31,8 @@ pub fn light() {
 /// The sleeper's half: a full fence here and in every running thread of every
 /// registered process. `false` if the system refused: then sleep shortly first.
 pub fn heavy() -> bool {
+    // ORDERING membarrier (SeqCst): the sleeper's announcement stays before the barrier, its
+    // second look behind it.
     fence(crate::sync::Ordering::SeqCst);
     #[cfg(not(loom))]
     {

@@ -92,11 +92,12 @@ impl Event {
 
     #[cold]
     fn notify_slow(&self) {
-        // SeqCst, as every change of the word: wakers and sleepers agree on one order.
+        // ORDERING event-sequence (SeqCst): as every change of the word: wakers and sleepers
+        // agree on one order.
         let now = self.word.fetch_add(STEP, SeqCst).wrapping_add(STEP);
         if futex::wake(&self.word, 1) == 0 {
             let clean = now.wrapping_add(STEP) & !ASLEEP;
-            // Failure: another waker or sleeper moved the word and has taken over.
+            // ORDERING event-sequence (SeqCst): as above. Failure: another waker or sleeper moved the word and has taken over.
             if self.word.compare_exchange(now, clean, SeqCst, Relaxed).is_ok() {
                 // A sleeper that drew its ticket before the exchange finds the word
                 // changed; one already queued is woken here.
@@ -109,7 +110,8 @@ impl Event {
     /// drew it: one that leaves without having taken anything [notifies](Self::notify)
     /// another in its place.
     pub fn moved_since(&self, ticket: Ticket) -> bool {
-        // SeqCst: in the one order of all changes of the word.
+        // ORDERING event-sequence (acquire): what the waker did comes with its step. SeqCst,
+        // as all accesses of the word.
         self.word.load(SeqCst) & !ASLEEP != ticket.0 & !ASLEEP
     }
 
@@ -125,7 +127,7 @@ impl Event {
     /// Wakes every sleeper, and makes those about to sleep look again. For closing,
     /// and after any death: a killed waker or a killed woken sleeper swallows a wake.
     pub fn broadcast(&self) {
-        // SeqCst: as in `notify_slow`.
+        // ORDERING event-sequence (SeqCst): as in `notify_slow`.
         self.word.fetch_add(STEP, SeqCst);
         futex::wake(&self.word, u32::MAX);
     }
@@ -137,7 +139,8 @@ impl Event {
 
     /// Whether someone may be asleep. For tests and inspection.
     pub fn may_have_sleepers(&self) -> bool {
-        // Acquire: tests that see the bit also see what the sleeper did before it.
+        // ORDERING event-announce (acquire): who sees the bit also sees what the sleeper did
+        // before it.
         self.word.load(Acquire) & ASLEEP != 0
     }
 }

@@ -24,6 +24,15 @@ pub enum WaitPolicy {
     Block,
 }
 
+impl WaitPolicy {
+    /// How often a call looks, with a [`spin_hint`](crate::sync::spin_hint) between, before
+    /// it does anything that takes longer.
+    #[inline]
+    pub fn looks(self) -> u32 {
+        if self == Self::Block { 1 } else { LOOKS }
+    }
+}
+
 /// The longest look of [`WaitPolicy::Adaptive`]: what a sleep and wake-up cost here.
 const LONGEST: Duration = Duration::from_micros(20);
 /// The shortest: enough to notice that looking would pay again.
@@ -55,24 +64,28 @@ impl Spinner {
     /// that the caller can check deadlines and peers; it then calls again.
     #[inline]
     pub fn spin<T>(&mut self, until: Deadline, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        if self.policy == WaitPolicy::Block {
-            return look();
+        let found = self.glance(&mut look);
+        if found.is_some() || self.policy == WaitPolicy::Block {
+            return found;
         }
-        self.glance(&mut look).or_else(|| self.spin_slow(until, look))
+        self.spin_slow(until, look)
     }
 
     /// The first part of [`spin`](Self::spin), free of clock readings: about a
-    /// microsecond, which is as long as most waits are. None with [`WaitPolicy::Block`].
+    /// microsecond, which is as long as most waits are. With [`WaitPolicy::Block`] one look.
     #[inline]
     pub fn glance<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        let looks = if self.policy == WaitPolicy::Block { 0 } else { LOOKS };
-        for _ in 0..looks {
+        let mut left = self.policy.looks();
+        loop {
             if let Some(found) = look() {
                 return Some(found);
             }
+            left -= 1;
+            if left == 0 {
+                return None;
+            }
             crate::sync::spin_hint();
         }
-        None
     }
 
     #[cold]

@@ -97,6 +97,11 @@ impl Child {
         self.status.is_some()
     }
 
+    /// What `waitpid` said, once it has ended and was reaped.
+    pub(crate) fn status(&self) -> Option<i32> {
+        self.status
+    }
+
     fn wait(&mut self, limit: Duration) -> i32 {
         let start = Instant::now();
         while !self.ended() {

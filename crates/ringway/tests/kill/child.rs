@@ -18,6 +18,8 @@ const NAP: Duration = Duration::from_millis(8);
 /// A forked child. Killed and reaped when dropped, whatever happens.
 pub(crate) struct Child {
     pub(crate) pid: libc::pid_t,
+    /// Another thread of it than the first that is traced.
+    thread: Option<libc::pid_t>,
     reaped: bool,
 }
 
@@ -37,7 +39,7 @@ impl Child {
             // SAFETY: ends this process and runs nothing of the parent's.
             unsafe { libc::_exit(code) };
         }
-        Self { pid, reaped: false }
+        Self { pid, thread: None, reaped: false }
     }
 
     /// Sends SIGKILL and waits for the death: the kernel has closed its files then.
@@ -45,28 +47,23 @@ impl Child {
         if !self.reaped {
             // SAFETY: a child of ours that was not reaped: the number is still its own.
             unsafe { libc::kill(self.pid, libc::SIGKILL) };
-            while let Some(status) = self.wait(0) {
-                if libc::WIFSIGNALED(status) || libc::WIFEXITED(status) {
-                    break;
+            // A traced thread goes first.
+            for id in [self.thread, Some(self.pid)].into_iter().flatten() {
+                while let Some(status) = wait(id, 0) {
+                    if libc::WIFSIGNALED(status) || libc::WIFEXITED(status) {
+                        break;
+                    }
                 }
             }
             self.reaped = true;
         }
     }
 
-    /// One `waitpid`; `None` if there is no news.
-    fn wait(&self, flags: libc::c_int) -> Option<libc::c_int> {
-        let mut status = 0;
-        // SAFETY: our child, and a valid place.
-        let answer = unsafe { libc::waitpid(self.pid, &raw mut status, flags | libc::__WALL) };
-        (answer == self.pid).then_some(status)
-    }
-
     /// Waits for the end of a child that nobody traces; its exit code.
     pub(crate) fn join(&mut self) -> Result<i32, String> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            if let Some(status) = self.wait(libc::WNOHANG) {
+            if let Some(status) = wait(self.pid, libc::WNOHANG) {
                 self.reaped = true;
                 return Ok(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 });
             }
@@ -75,13 +72,31 @@ impl Child {
         Err("a process did not end".into())
     }
 
-    /// Whether the kernel says that it sleeps.
+    /// Whether the kernel says that it, or its traced thread, sleeps.
     pub(crate) fn sleeps(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
+        let thread = self.thread.unwrap_or(self.pid);
+        std::fs::read_to_string(format!("/proc/{}/task/{thread}/stat", self.pid))
             .ok()
             .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('S')))
             .unwrap_or(false)
     }
+
+    /// The thread of this name.
+    fn thread_named(&self, name: &str) -> Option<libc::pid_t> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let named = |entry: &std::fs::DirEntry| {
+            std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        threads.flatten().find(named)?.file_name().into_string().ok()?.parse().ok()
+    }
+}
+
+/// One `waitpid` for a child, or a thread that is traced; `None` if there is no news.
+fn wait(id: libc::pid_t, flags: libc::c_int) -> Option<libc::c_int> {
+    let mut status = 0;
+    // SAFETY: our child, and a valid place.
+    let answer = unsafe { libc::waitpid(id, &raw mut status, flags | libc::__WALL) };
+    (answer == id).then_some(status)
 }
 
 impl Drop for Child {
@@ -104,6 +119,8 @@ pub(crate) enum Stop {
 /// A child that stands before, amidst or behind its operation.
 pub(crate) struct Traced {
     pub(crate) child: Child,
+    /// The thread of it that is traced: the first, or the guardian.
+    thread: libc::pid_t,
     /// System calls that have returned.
     pub(crate) calls: usize,
     /// Instructions made one by one since.
@@ -133,21 +150,42 @@ impl Traced {
             unsafe { libc::raise(libc::SIGSTOP) };
             leave();
         });
-        let status = child.wait(0).expect("a child of ours");
+        let status = wait(child.pid, 0).expect("a child of ours");
         assert!(libc::WIFSTOPPED(status), "the child prepares its operation: {status:#x}");
         let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
         // SAFETY: our tracee, stopped.
         unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, child.pid, 0, options) };
-        let mut traced = Self { child, steps: 0, calls: 0, asleep: false, over: false };
+        let thread = child.pid;
+        let mut traced = Self { child, thread, steps: 0, calls: 0, asleep: false, over: false };
         // It stands inside the kill system call of `raise`; the first step leaves it.
         traced.go(libc::PTRACE_SINGLESTEP);
         let _ = traced.halt();
         traced
     }
 
+    /// Stops the guardian's thread of `child`, and traces that.
+    pub(crate) fn guardian(mut child: Child) -> Self {
+        let thread = child.thread_named("ringway-guard").expect("it has a guardian");
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+        // SAFETY: a thread of our child; makes this process the tracer.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, 0, options) };
+        assert_eq!(seized, 0, "the guardian is traced");
+        child.thread = Some(thread);
+        let traced = Self { child, thread, steps: 0, calls: 0, asleep: false, over: false };
+        traced.interrupt();
+        traced
+    }
+
+    /// Stops a thread that was seized.
+    fn interrupt(&self) {
+        // SAFETY: our tracee.
+        unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, self.thread, 0, 0) };
+        let _ = wait(self.thread, 0);
+    }
+
     fn go(&self, how: libc::c_uint) {
         // SAFETY: our tracee, stopped; no signal is passed on.
-        unsafe { libc::ptrace(how, self.child.pid, 0, 0) };
+        unsafe { libc::ptrace(how, self.thread, 0, 0) };
     }
 
     /// Waits until it stops, sleeps or has ended its operation.
@@ -155,7 +193,7 @@ impl Traced {
         let mut since = None;
         let mut looks = 0_u32;
         loop {
-            if let Some(status) = self.child.wait(libc::WNOHANG) {
+            if let Some(status) = wait(self.thread, libc::WNOHANG) {
                 self.asleep = false;
                 assert!(libc::WIFSTOPPED(status), "the child died by itself: {status:#x}");
                 if libc::WSTOPSIG(status) == libc::SIGSTOP {
@@ -185,15 +223,10 @@ impl Traced {
     fn at_call(&self) -> bool {
         // SAFETY: our tracee, stopped; reads a register.
         let at = unsafe {
-            libc::ptrace(
-                libc::PTRACE_PEEKUSER,
-                self.child.pid,
-                8 * libc::c_long::from(libc::RIP),
-                0,
-            )
+            libc::ptrace(libc::PTRACE_PEEKUSER, self.thread, 8 * libc::c_long::from(libc::RIP), 0)
         };
         // SAFETY: our tracee, stopped; reads the word there.
-        let code = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.child.pid, at, 0) };
+        let code = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.thread, at, 0) };
         code & 0xFFFF == 0x050F
     }
 
@@ -237,6 +270,15 @@ impl Traced {
 
     /// Lets it go on without a tracer; it ends by itself after its operation.
     pub(crate) fn release(&mut self) {
+        if self.thread != self.child.pid {
+            if self.asleep {
+                self.interrupt();
+            }
+            // SAFETY: our tracee, stopped.
+            unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, 0, 0) };
+            self.child.thread = None;
+            return;
+        }
         for _ in 0..2 {
             // Past the stop after the operation, too.
             if !self.over {
@@ -245,6 +287,6 @@ impl Traced {
             }
         }
         // SAFETY: our tracee, stopped.
-        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.child.pid, 0, 0) };
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, 0, 0) };
     }
 }

@@ -7,7 +7,7 @@
 
 use super::Effort;
 use super::child::{Stop, Traced};
-use super::image::Watched;
+use super::image::{Image, Watched};
 use super::page::Page;
 use super::tally::Place;
 
@@ -26,6 +26,8 @@ pub(crate) struct Run {
     pub(crate) woken: u32,
     /// It slept, and was not woken.
     pub(crate) asleep: bool,
+    /// What tells the end of an operation that does not return.
+    pub(crate) over: Option<fn(&Image) -> bool>,
 }
 
 /// Where a victim is to be stopped.
@@ -54,6 +56,7 @@ impl Run {
             wake: None,
             woken: 0,
             asleep: false,
+            over: None,
         }
     }
 
@@ -82,6 +85,9 @@ impl Run {
         self.changes += usize::from(self.watched.changed());
         if self.before.1 != self.victim.calls {
             self.before = (self.changes, self.victim.calls);
+        }
+        if self.over.is_some_and(|over| over(&self.watched.ring())) {
+            self.page.set(Page::RETURNED, 1);
         }
         stop == Stop::Over || self.returned()
     }

@@ -14,6 +14,7 @@ const DEQUEUE_POS: usize = BODY + LINE;
 const MARKS: usize = DEQUEUE_POS + 8;
 const NOT_EMPTY: usize = BODY + 2 * LINE;
 const NOT_FULL: usize = BODY + 3 * LINE;
+const CHANGES: usize = BODY + 5 * LINE + 64;
 const PARTICIPANTS: usize = BODY + 6 * LINE;
 
 pub(crate) const EMPTY: u64 = 0;
@@ -217,6 +218,11 @@ impl Image {
             .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1)
     }
 
+    /// How often guardians were told to look whom there is.
+    pub(crate) fn changes(&self) -> u32 {
+        u32::from_le_bytes(self.bytes[CHANGES..CHANGES + 4].try_into().expect("4 bytes"))
+    }
+
     /// Whether somebody may sleep on either event.
     pub(crate) fn asleep(&self) -> [bool; 2] {
         [NOT_EMPTY, NOT_FULL].map(|at| u32::from(self.bytes[at]) & ASLEEP != 0)
@@ -254,12 +260,13 @@ impl Image {
         (0..self.param(3)).any(|index| word(index) == position << 2 | kind)
     }
 
-    /// A number for the state, without what differs between equal runs: process ids
-    /// and start times.
+    /// A number for the state, without what differs between equal runs: process and
+    /// thread ids and start times.
     pub(crate) fn hash(&self) -> u64 {
         let mut bytes = self.bytes[BODY..].to_vec();
         for index in 0..self.param(2) {
             let at = PARTICIPANTS - BODY + index * LINE;
+            bytes[at..at + 4].fill(0);
             bytes[at + 24..at + 48].fill(0);
         }
         let mut hasher = DefaultHasher::new();

@@ -55,6 +55,10 @@ fn scenes(op: Op, slots: u64, long: bool) -> Vec<Scene> {
         Op::ShutdownNow => {
             vec![with(1, slots, None, Bystander::Putter), with(0, 1, Some(Doom::Getter), none)]
         }
+        // Nobody whose guardian would be quicker.
+        Op::Guard => {
+            vec![with(0, 0, Some(Doom::Putter), none), with(1, slots, Some(Doom::Getter), none)]
+        }
         Op::Repair => vec![
             with(0, 0, Some(Doom::Putter), none),
             with(1, 0, Some(Doom::Putter), Bystander::Getter),
@@ -92,7 +96,7 @@ pub(crate) fn operation(
         let scenes = scenes(op, slots, long).into_iter().enumerate();
         all.extend(scenes.filter(|(i, _)| chosen(i)).map(|(_, scene)| scene));
     }
-    if op == Op::Repair {
+    if matches!(op, Op::Repair | Op::Guard) {
         for (i, (inside, doom)) in dooms(long).into_iter().enumerate() {
             if !effort.full && i % 3 != 1 {
                 continue;
@@ -135,7 +139,10 @@ fn kill_all(scene: Scene, effort: Effort, tally: &mut Tally) {
         let result = verdict::after_death(&mut stage, alone);
         tally.note(place, &name, result);
     }
-    // Two putters that wait for one slot: which gets it differs from run to run.
-    let rivals = scene.op == Op::Put && scene.bystander == Bystander::Putter;
+    // Two that wait for one slot, or one message: who gets it differs from run to run.
+    let rivals = matches!(
+        (scene.op, scene.bystander),
+        (Op::Put, Bystander::Putter) | (Op::Get, Bystander::Getter)
+    );
     tally.end_scene(&name, !rivals);
 }

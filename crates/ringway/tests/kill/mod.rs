@@ -11,6 +11,11 @@ pub(crate) mod stops;
 pub(crate) mod tally;
 pub(crate) mod verdict;
 
+/// Whether processes have their guardian: `--guardian`.
+pub(crate) fn guarded() -> bool {
+    ringway_core::peer::guardian::settings().guardian
+}
+
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {

@@ -23,6 +23,8 @@ impl Page {
     pub(crate) const READY: usize = 2;
     /// How many numbers were logged.
     const LOGGED: usize = 3;
+    /// What the child waits for.
+    pub(crate) const CUE: usize = 4;
 
     pub(crate) fn new() -> Self {
         let (read_write, shared) =

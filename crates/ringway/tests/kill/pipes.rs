@@ -28,8 +28,6 @@ const LONG: usize = 6000;
 /// Offsets in the segment of a one-way pipe: see `docs/segment-layout.md`.
 const READ_POS: usize = 4352 + 128;
 const OWNERS: [usize; 2] = [4096, 4224];
-/// Where a peer waits for its cue.
-const CUE: usize = 4;
 
 /// What the victim does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +161,7 @@ fn peer(scene: Scene, (mut receiver, mut sender): Ends, page: &Page) {
         sender.close();
         if scene.op.waits() {
             page.set(Page::READY, 1);
-            assert!(until(|| page.get(CUE) == 1));
+            assert!(until(|| page.get(Page::CUE) == 1));
         }
         loop {
             page.set(Page::READY, 1);
@@ -177,7 +175,7 @@ fn peer(scene: Scene, (mut receiver, mut sender): Ends, page: &Page) {
         receiver.close();
         if scene.op.waits() {
             page.set(Page::READY, 1);
-            assert!(until(|| page.get(CUE) == 1));
+            assert!(until(|| page.get(Page::CUE) == 1));
         }
         let mut n = 1;
         loop {
@@ -199,6 +197,8 @@ fn peer(scene: Scene, (mut receiver, mut sender): Ends, page: &Page) {
             }
         }
     }
+    // Closing changes the segment, and belongs to what was before.
+    drop((receiver, sender));
     page.set(Page::RETURNED, 1);
 }
 
@@ -232,7 +232,7 @@ impl Scene {
         assert!(until(|| waits() && until_again(&waits)), "the peer is there");
         let mut run = Run::new(page, watched, victim);
         let cue = Rc::clone(&peer_page);
-        run.wake = Some(Box::new(move || cue.set(CUE, 1)));
+        run.wake = Some(Box::new(move || cue.set(Page::CUE, 1)));
         Stage { run, peer: (child, peer_page), copy: copy.filter(|_| self.copy), scene: self }
     }
 }
@@ -255,7 +255,7 @@ fn after_death(stage: &mut Stage) -> Result<Seen, Fault> {
     let mut hasher = DefaultHasher::new();
     bytes[4096..].hash(&mut hasher);
     let mut seen = Seen { image: hasher.finish(), ..Seen::default() };
-    stage.peer.1.set(CUE, 1);
+    stage.peer.1.set(Page::CUE, 1);
     let returned = stage.run.returned();
     let value = stage.run.page.get(Page::VALUE);
     if stage.scene.op.sends() {

@@ -50,6 +50,8 @@ pub(crate) enum Op {
     ShutdownNow,
     /// Repairs whoever died before.
     Repair,
+    /// The same, by the guardian's thread.
+    Guard,
 }
 
 /// Who died before, amidst what.
@@ -96,6 +98,8 @@ pub(crate) struct Stage {
     pub(crate) ring_fd: Rc<OwnedFd>,
     pub(crate) scene: Scene,
     pub(crate) bystander: Option<(Child, Page)>,
+    /// How often guardians were told of others.
+    pub(crate) changes: u32,
     /// What was in the ring before the operation, in order.
     pub(crate) inside: Vec<u64>,
     /// Taken out by this process while the victim slept.
@@ -203,7 +207,7 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
                 std::mem::forget(ring);
                 return;
             }
-            (_, None) => return,
+            (Op::Guard, _) | (_, None) => return,
             (Op::TryPut, Some(ring)) => (try_put(&ring, ITS).map(|()| ITS).ok(), Some(ring)),
             (Op::Put, Some(ring)) => {
                 (put(&ring, ITS, Deadline::NEVER).map(|()| ITS).ok(), Some(ring))
@@ -238,8 +242,24 @@ pub(crate) fn leave() {
     LEAVING.set(None);
 }
 
+/// A victim whose guardian's thread is the one to be stepped.
+fn guardian(scene: Scene, fd: &OwnedFd, page: &Page) -> Traced {
+    let child = Child::start(|| {
+        let ring = open(fd);
+        for n in 0..scene.laps * scene.slots {
+            put(&ring, n, soon()).expect("room");
+            assert_eq!(get(&ring, soon()).ok(), Some(n));
+        }
+        page.set(Page::READY, 1);
+        until(|| page.get(Page::CUE) == 1);
+    });
+    assert!(until(|| page.get(Page::READY) == 1), "the victim attaches");
+    Traced::guardian(child)
+}
+
 /// Kills a process amidst a put or get, and leaves it unrepaired.
-pub(crate) fn doom(fd: &OwnedFd, doom: Doom) {
+/// Its number.
+pub(crate) fn doom(fd: &OwnedFd, doom: Doom) -> libc::pid_t {
     let (op, point) = match doom {
         Doom::Putter => (Op::TryPut, None),
         Doom::Getter => (Op::TryGet, None),
@@ -272,6 +292,7 @@ pub(crate) fn doom(fd: &OwnedFd, doom: Doom) {
         }
     }
     run.victim.child.kill();
+    run.victim.child.pid
 }
 
 fn share(fd: &OwnedFd) -> OwnedFd {
@@ -292,28 +313,52 @@ impl Scene {
         let ring = SharedRing::create(Place::Anonymous("kill"), &options, SIGNATURE);
         let ring = ring.expect("a ring");
         let fd = Rc::new(ring.share().expect("a description"));
+        if self.op == Op::Guard {
+            // The victim's guardian is to repair, and not ours.
+            ring.set_guarded(false).expect("attached");
+        }
         let page = Page::new();
-        let victim = Traced::start(&page, |_| prepare(self, &fd), leave);
+        let victim = match self.op {
+            Op::Guard => guardian(self, &fd, &page),
+            _ => Traced::start(&page, |_| prepare(self, &fd), leave),
+        };
         for n in 0..self.inside {
             put(&ring, FIRST + n, soon()).expect("room");
         }
         if let Some(dead) = self.doom {
-            doom(&fd, dead);
-            if self.op != Op::Repair && self.op != Op::Open {
+            let pid = doom(&fd, dead);
+            if ![Op::Repair, Op::Guard, Op::Open].contains(&self.op) {
                 ring.repair().expect("repaired");
+                // Our guardian may be at it still.
+                let mut watched = Watched::new(share(&fd));
+                assert!(until(|| !watched.ring().has(pid)), "repaired");
             }
         }
         // This process leaves: whoever looks after the death comes anew.
         drop(ring);
         let watched = Watched::new(share(&fd));
         let mut run = Run::new(page, watched, victim);
+        if self.op == Op::Guard {
+            // The victim alone is left.
+            run.over = Some(|image| image.participants().len() < 2);
+        }
         let (taken_meanwhile, put_meanwhile) = (Rc::default(), Rc::default());
         run.wake = self.wake(&fd, &taken_meanwhile, &put_meanwhile);
         // One that died before may have left a message more, or one less.
         let mut inside = run.watched.ring().held();
         inside.sort_unstable();
         let bystander = self.start_bystander(&fd, &mut run.watched);
-        Stage { run, ring_fd: fd, scene: self, bystander, inside, taken_meanwhile, put_meanwhile }
+        let changes = run.watched.ring().changes();
+        Stage {
+            run,
+            ring_fd: fd,
+            scene: self,
+            bystander,
+            changes,
+            inside,
+            taken_meanwhile,
+            put_meanwhile,
+        }
     }
 
     /// What ends the sleep of a victim that waits.

@@ -4,6 +4,8 @@
 
 use super::Effort;
 use super::drive::survey;
+use super::image::Image;
+use super::page::Page;
 use super::rings::{self, Bystander, Doom, Op, Scene, Stage};
 use super::tally::{Fault, Kind, Seen, Tally, check, fault};
 use super::verdict::{Books, settle};
@@ -58,15 +60,20 @@ fn finish(
     seen: &mut Seen,
     kill: bool,
 ) -> Result<(), Fault> {
+    let pid = stage.run.victim.child.pid;
     if kill {
         stage.run.victim.child.kill();
     } else {
+        stage.run.page.set(Page::CUE, 1);
         stage.run.victim.release();
         let code = stage.run.victim.child.join().or_else(|e| fault(Kind::Hung, e))?;
         check(code == 0, Kind::Wrong, || format!("the victim ended with {code}"))?;
     }
     let before = stage.run.watched.ring();
     ring.repair().or_else(|e| fault(Kind::Wrong, format!("repair: {e}")))?;
+    // This process's guardian may be at it still.
+    let freed = rings::until(|| !stage.run.watched.ring().has(pid));
+    check(freed, Kind::Leaked, || "the victim's record is not free".into())?;
     settle(stage, ring, &before, books, seen)?;
     // Where others worked on, the victim's effect comes and goes with theirs.
     seen.done = None;
@@ -81,7 +88,7 @@ pub(crate) fn operation(name: &str, (op, long): (Op, bool), effort: Effort) -> b
             Op::TryPut | Op::Open => vec![0, slots - 1, 0],
             _ => vec![1, slots, slots],
         };
-        let doom = (op == Op::Repair).then_some(Doom::Getter);
+        let doom = matches!(op, Op::Repair | Op::Guard).then_some(Doom::Getter);
         for (laps, inside) in insides.into_iter().enumerate() {
             if !effort.full && !(laps as u64 + slots + op as u64).is_multiple_of(3) {
                 continue;
@@ -147,12 +154,11 @@ fn rival(stage: &mut Stage, doom: Doom, kind: u64, kill: bool) -> Result<Seen, F
     let before = stage.run.watched.ring();
     let mut seen = Seen { image: before.hash(), ..Seen::default() };
     let ring = rings::open(&stage.ring_fd);
-    let image = stage.run.watched.ring();
-    if image.participants().iter().any(|record| record.standing == 2) {
-        seen.paths.push("RETRY");
-    } else {
-        return fault(Kind::Wrong, "the dead was buried beside a live rival");
-    }
+    // The rival's guardian, or this process.
+    let half = |image: Image| image.participants().iter().any(|record| record.standing == 2);
+    let retried = rings::until(|| half(stage.run.watched.ring()));
+    check(retried, Kind::Wrong, || "the dead was buried beside a live rival".into())?;
+    seen.paths.push("RETRY");
     let mut books = Books::default();
     books.given.extend(&stage.inside);
     work(&ring, &mut books)?;

@@ -1,6 +1,8 @@
 //! What came of an operation's kills, and the line that says so.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// What must never happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +63,20 @@ impl Place {
     }
 }
 
+/// What [`summary`] prints.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A line per operation, together, after all else that was said.
+pub(crate) fn summary() {
+    for line in &*LINES.lock().unwrap_or_else(PoisonError::into_inner) {
+        println!("{line}");
+    }
+}
+
 /// Everything about one operation.
-#[derive(Default)]
 pub(crate) struct Tally {
     name: String,
+    started: Instant,
     instructions: usize,
     capped: bool,
     runs: usize,
@@ -80,7 +92,20 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        Self {
+            name: name.into(),
+            started: Instant::now(),
+            instructions: 0,
+            capped: false,
+            runs: 0,
+            images: HashSet::new(),
+            faults: BTreeMap::new(),
+            first: Vec::new(),
+            taken: 0,
+            flips: Vec::new(),
+            paths: BTreeMap::new(),
+            scene: Vec::new(),
+        }
     }
 
     /// Notes the length of the operation in one of its scenes.
@@ -173,17 +198,19 @@ impl Tally {
             0 => String::new(),
             n => format!(", {n} WRONG"),
         };
-        println!(
-            "{}: {bound}{} instructions, {} {what}, {} images, {} hung, {} lost, {} doubled, {} leaked{wrong}{taken}{flips}",
+        let line = format!(
+            "{}: {bound}{} instructions, {} hung, {} lost, {} doubled, {} leaked{wrong}; {} {what}, {} images{taken}{flips}",
             self.name,
             self.instructions,
-            self.runs,
-            self.images.len(),
             count(Kind::Hung),
             count(Kind::Lost),
             count(Kind::Doubled),
             count(Kind::Leaked),
+            self.runs,
+            self.images.len(),
         );
+        eprintln!("  {line} ({:.1} s)", self.started.elapsed().as_secs_f64());
+        LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         self.faults.is_empty()
     }
 }

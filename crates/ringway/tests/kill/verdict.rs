@@ -1,5 +1,6 @@
 //! What must hold on a ring after a death, whatever the victim was amidst.
 
+use super::guarded;
 use super::image::{self, Image};
 use super::page::Page;
 use super::rings::{self, BYSTANDERS, Bystander, FIRST, ITS, Op, SENTINEL, Stage};
@@ -23,10 +24,16 @@ pub(crate) struct Books {
 /// new process comes; the bystander must notice by itself.
 pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault> {
     let pid = stage.run.victim.child.pid;
-    stage.run.victim.child.kill();
+    // It stands still. Afterwards a bystander's guardian may be quicker than our look.
     let before = stage.run.watched.ring();
+    stage.run.victim.child.kill();
     let mut seen = Seen { image: before.hash(), ..Seen::default() };
-    if alone && before.has(pid) {
+    // A lone guardian looks when it is told of somebody. One that dies before it has told,
+    // once when it joined and once when it had a guardian, has a record and no more.
+    let told = !guarded()
+        || stage.scene.op != Op::Open
+        || before.changes().wrapping_sub(stage.changes) >= 2;
+    if alone && told && before.has(pid) {
         // One that got what it waited for has left.
         let left =
             |stage: &Stage| stage.bystander.iter().any(|(_, page)| page.get(Page::RETURNED) == 1);

@@ -17,12 +17,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-const ENTRY: &str = "mpmc::tests::liveness_roles::peer";
+pub(super) const ENTRY: &str = "mpmc::tests::liveness_roles::peer";
 
 /// What a test that can tell news from a tick must be faster than, at least half the time.
-const BEFORE_THE_TICK: Duration = Duration::from_millis(150);
+pub(super) const BEFORE_THE_TICK: Duration = Duration::from_millis(150);
 
-fn create(label: &str) -> (SharedRing, OwnedFd) {
+pub(super) fn create(label: &str) -> (SharedRing, OwnedFd) {
     let options = Options { participants: 8, actors: 16, ..Options::new(4, 8) };
     let ring = SharedRing::create(Place::Anonymous(label), &options, 7).unwrap();
     let fd = ring.share().unwrap();
@@ -35,24 +35,24 @@ fn victim(role: &str, segments: &[&OwnedFd]) -> Peer {
     peer
 }
 
-fn get(ring: &SharedRing) -> Result<u64, GetError> {
+pub(super) fn get(ring: &SharedRing) -> Result<u64, GetError> {
     let mut bytes = [0; 8];
     let deadline = Deadline::after(PATIENCE);
     ring.get(&mut bytes, &mut Spinner::new(WaitPolicy::Block), deadline)?;
     Ok(u64::from_le_bytes(bytes))
 }
 
-fn put(ring: &SharedRing, n: u64) {
+pub(super) fn put(ring: &SharedRing, n: u64) {
     ring.try_put(&n.to_le_bytes()).unwrap();
 }
 
 /// Sends SIGKILL and does not reap: until it is dropped, the victim is a zombie.
-fn kill_only(peer: &mut Peer) {
+pub(super) fn kill_only(peer: &mut Peer) {
     peer.child.kill().unwrap();
 }
 
 /// Waits for `done`, in time.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "in time: {what}");
@@ -60,7 +60,7 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+pub(super) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     println!("    from {:?} to {:?}", times[0], times[times.len() - 1]);
     times[times.len() / 2]

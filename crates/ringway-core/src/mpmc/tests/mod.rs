@@ -10,6 +10,7 @@ mod processes;
 mod shared;
 mod steps;
 mod threads;
+mod unheard;
 
 use super::{Geometry, Options, Ring};
 use crate::memory::{Heap, Memory};

@@ -49,7 +49,7 @@ use crate::memory::{Heap, Memory, Word32};
 use crate::process::generation;
 use crate::process::global::{self, Global};
 use crate::sync::AtomicBool;
-use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::wait;
 use robust::List;
 use std::collections::BTreeMap;
@@ -186,7 +186,8 @@ impl Guardian {
 impl Shared {
     /// Makes the thread look at its members again.
     fn kick(&self) {
-        // SeqCst: the sleeper's system call compares the word after this.
+        // ORDERING guardian-control (SeqCst): the sleeper's system call compares the word
+        // after this.
         self.control.fetch_add(1, SeqCst);
         wait::wake(&self.control, 1);
     }
@@ -218,8 +219,8 @@ impl Enrolment {
     }
 
     pub(crate) fn mode(&self) -> WatchMode {
-        // Acquire: none is needed; see `Shared`.
-        let deaf = self.shared.deaf.load(Acquire);
+        // Relaxed: it stands for itself.
+        let deaf = self.shared.deaf.load(Relaxed);
         if deaf || self.page.is_none() { WatchMode::Polling } else { WatchMode::Instant }
     }
 
@@ -249,8 +250,8 @@ impl Enrolment {
 
 impl Shared {
     fn note_deaf(&self, deaf: bool) {
-        // Release: none is needed; pairs with nothing but itself.
-        self.deaf.store(deaf, Release);
+        // Relaxed: it stands for itself.
+        self.deaf.store(deaf, Relaxed);
     }
 
     fn note_crowded(&self, crowded: bool) {

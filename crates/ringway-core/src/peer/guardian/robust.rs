@@ -58,7 +58,8 @@ impl NodePtr {
     fn point_to(self, next: u64) {
         // SAFETY: see `Send`: the page is mapped, and the place is aligned.
         let word = unsafe { self.0.as_ref() };
-        // Release: a node is complete before another points to it.
+        // ORDERING robust-list (release to the kernel): a node is complete before another
+        // points to it. The kernel follows the list in the thread's own exit.
         word.store(next, Release);
     }
 }
@@ -70,6 +71,7 @@ impl List {
         let head: &'static Head =
             Box::leak(Box::new(Head { next: AtomicU64::new(0), offset, pending: 0 }));
         let list = Self { head, nodes: Vec::new() };
+        // ORDERING robust-list (release to the kernel): see `point_to`.
         list.head.next.store(list.address(), Release);
         list
     }
@@ -87,7 +89,7 @@ impl List {
         let newest = self.nodes.last().map_or(self.address(), |(_, node)| node.address());
         let node = page.node();
         node.point_to(newest);
-        // Release: see `point_to`.
+        // ORDERING robust-list (release to the kernel): see `point_to`.
         self.head.next.store(node.address(), Release);
         self.nodes.push((id, node));
         true
@@ -102,7 +104,7 @@ impl List {
         };
         match self.nodes.get(at + 1) {
             Some((_, newer)) => newer.point_to(after),
-            // Release: see `point_to`.
+            // ORDERING robust-list (release to the kernel): see `point_to`.
             None => self.head.next.store(after, Release),
         }
         self.nodes.remove(at);

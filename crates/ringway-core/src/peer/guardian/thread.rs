@@ -115,6 +115,7 @@ pub(super) fn run(shared: &Shared) -> ! {
     let mut deaf = false;
     loop {
         // Before the members: who joins afterwards changes it.
+        // ORDERING guardian-control (SeqCst): what was changed before the number is seen.
         let control = (shared.control.clone(), shared.control.load(SeqCst));
         let everyone = pace.looked.elapsed() >= tick;
         if everyone {

@@ -1,0 +1,150 @@
+//! Bytes in a circle: positions grow for ever, the memory comes round.
+#![allow(unsafe_code, reason = "an index that cannot be out of bounds needs no check")]
+
+use super::{OutOfBounds, Region};
+use crate::sync::AtomicU64;
+
+/// A [`Region`] whose length is a power of two. Every position names a word of it, so there
+/// is nothing to check and nothing to go wrong on the way of a message.
+#[derive(Clone)]
+pub struct Circle {
+    region: Region,
+    /// Takes a position to the index of the word that holds it.
+    mask: u64,
+}
+
+impl Circle {
+    /// Lays a circle over `region`; `None` if its length is no power of two from 8 on.
+    pub fn new(region: Region) -> Option<Self> {
+        let len = region.len() as u64;
+        // A power of two less 8 has no bit below 8 and none from the length on.
+        (len.is_power_of_two() && len >= 8).then(|| Self { region, mask: len - 8 })
+    }
+
+    /// Size in bytes.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.mask + 8
+    }
+
+    /// Never: the least circle has 8 bytes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// A multiple of 8 from 0 to 8 before the end of the region.
+    #[inline]
+    fn index(&self, pos: u64) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "below the length, a usize")]
+        let index = (pos & self.mask) as usize;
+        index
+    }
+
+    /// The word that holds the byte at `pos`.
+    #[inline]
+    pub fn word(&self, pos: u64) -> &AtomicU64 {
+        // SAFETY: `index` gives a multiple of 8 at least 8 before the end.
+        let spot = unsafe { self.region.spot(self.index(pos)) };
+        // SAFETY: those 8 bytes are the word.
+        unsafe { spot.word(0) }
+    }
+
+    /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
+    #[inline]
+    pub fn copy_in(&self, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
+        let at = self.index(pos);
+        if src.len() <= self.region.len() - at {
+            // SAFETY: `index` gives a multiple of 8 inside.
+            let spot = unsafe { self.region.spot(at) };
+            // SAFETY: `src` ends inside.
+            unsafe { spot.copy_in(0, src) };
+            return Ok(());
+        }
+        self.copy_in_round(at, src)
+    }
+
+    /// Copies from `pos`, a multiple of 8, to `dst`, as [`Region::copy_out`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
+    #[inline]
+    pub fn copy_out(&self, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        let at = self.index(pos);
+        if dst.len() <= self.region.len() - at {
+            // SAFETY: `index` gives a multiple of 8 inside.
+            let spot = unsafe { self.region.spot(at) };
+            // SAFETY: `dst` ends inside.
+            unsafe { spot.copy_out(0, dst) };
+            return Ok(());
+        }
+        self.copy_out_round(at, dst)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_in_round(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        let (before, after) = src.split_at(self.region.len() - at);
+        self.region.copy_in(at, before)?;
+        self.region.copy_in(0, after)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_out_round(&self, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        let (before, after) = dst.split_at_mut(self.region.len() - at);
+        self.region.copy_out(at, before)?;
+        self.region.copy_out(0, after)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::{Heap, Memory};
+    use super::*;
+    use crate::sync::Ordering::Relaxed;
+
+    fn circle(len: u64) -> Option<Circle> {
+        let memory = Memory::new(Heap::new(4096));
+        Circle::new(memory.region(0, len).unwrap())
+    }
+
+    #[test]
+    fn only_powers_of_two_are_circles() {
+        for len in [0, 24, 48, 4088] {
+            assert!(circle(len).is_none(), "{len}");
+        }
+        for len in [8, 64, 4096] {
+            assert_eq!(circle(len).unwrap().len(), len);
+        }
+    }
+
+    #[test]
+    fn every_position_names_a_word_inside() {
+        let circle = circle(64).unwrap();
+        for pos in (0..200).chain([u64::MAX, u64::MAX - 7, 1 << 63]) {
+            circle.word(pos).store(pos, Relaxed);
+            assert_eq!(circle.word(pos.wrapping_add(64)).load(Relaxed), pos);
+        }
+    }
+
+    #[test]
+    fn copies_come_round_and_stay_inside() {
+        let circle = circle(64).unwrap();
+        for pos in (0..200).step_by(8).chain([0_u64.wrapping_sub(16)]) {
+            for len in 0..=64 {
+                let src: Vec<u8> = (0..len).map(|i| u8::try_from(i + 1).unwrap()).collect();
+                circle.copy_in(pos, &src).unwrap();
+                let mut back = vec![0; len];
+                circle.copy_out(pos, &mut back).unwrap();
+                assert_eq!(back, src, "{len} bytes at {pos}");
+            }
+            assert!(circle.copy_in(pos, &[0; 129]).is_err());
+            assert!(circle.copy_out(pos, &mut [0; 129]).is_err());
+        }
+    }
+}
