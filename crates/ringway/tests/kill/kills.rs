@@ -139,10 +139,11 @@ fn kill_all(scene: Scene, effort: Effort, tally: &mut Tally) {
         let result = verdict::after_death(&mut stage, alone);
         tally.note(place, &name, result);
     }
-    // Two that wait for one slot, or one message: who gets it differs from run to run.
+    // Two that wait for one slot, or one message: who gets it differs from run to run. And
+    // a putter that waits for a slot has it before the grant of its message is released.
     let rivals = matches!(
         (scene.op, scene.bystander),
-        (Op::Put, Bystander::Putter) | (Op::Get, Bystander::Getter)
+        (Op::Put | Op::GetRef, Bystander::Putter) | (Op::Get, Bystander::Getter)
     );
     tally.end_scene(&name, !rivals);
 }
