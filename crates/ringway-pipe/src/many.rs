@@ -97,7 +97,11 @@ impl<T, C> Sender<T, C> {
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    fn send_many_until(&mut self, values: &[T], until: Until) -> Result<(), SendManyError> {
+    pub(crate) fn send_many_until(
+        &mut self,
+        values: &[T],
+        until: Until,
+    ) -> Result<(), SendManyError> {
         let Self { half, scratch, .. } = self;
         send_all(half, values, until, |value, sink| {
             C::encode(value, scratch, |bytes| sink.take(bytes))?
@@ -230,7 +234,7 @@ impl<T, C> Receiver<T, C> {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    fn recv_many_until(
+    pub(crate) fn recv_many_until(
         &mut self,
         into: &mut Vec<T>,
         max: usize,
