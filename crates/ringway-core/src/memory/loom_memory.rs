@@ -181,6 +181,11 @@ impl Region {
         Ok(())
     }
 
+    /// A model has no caches.
+    pub fn copy_in_for_others(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        self.copy_in(at, src)
+    }
+
     /// Copies from byte `at` to `dst`.
     pub fn copy_out(&self, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         check(self.len(), at as u64, dst.len() as u64, 8)?;
@@ -213,6 +218,10 @@ impl<'a> Spot<'a> {
 
     pub(super) unsafe fn copy_in(self, offset: usize, src: &[u8]) {
         self.region.copy_in(self.at + offset, src).expect("inside");
+    }
+
+    pub(super) unsafe fn copy_in_for_others(self, offset: usize, src: &[u8]) {
+        self.region.copy_in_for_others(self.at + offset, src).expect("inside");
     }
 
     pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {

@@ -230,6 +230,16 @@ impl Region {
         Ok(())
     }
 
+    /// As [`copy_in`](Self::copy_in), for bytes that this processor will not read itself:
+    /// long ones do not stay in its cache, from where another would have to fetch them.
+    #[inline]
+    pub fn copy_in_for_others(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        let to = self.span(at, src.len())?;
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::into_shared_for_others(to, src) }
+        Ok(())
+    }
+
     /// Copies from byte `at`, a multiple of 8, to `dst`. Relaxed: acquire a word
     /// that published these bytes first.
     #[inline]
@@ -312,6 +322,19 @@ impl<'a> Spot<'a> {
         // SAFETY: as in `Region::copy_in`: a region's length is a multiple of 8 too, so
         // `src.len()` rounded up is inside.
         unsafe { copy::into_shared(to, src) }
+    }
+
+    /// As [`Region::copy_in_for_others`], `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`](Self::copy_in).
+    #[inline]
+    pub(super) unsafe fn copy_in_for_others(self, offset: usize, src: &[u8]) {
+        // SAFETY: inside by the caller's promise.
+        let to = unsafe { self.at.add(offset) };
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::into_shared_for_others(to, src) }
     }
 
     /// As [`Region::copy_out`], `offset` bytes from here.
