@@ -49,6 +49,18 @@ impl Circle {
         unsafe { spot.word(0) }
     }
 
+    /// Has the processor fetch the line of the byte at `pos`, to be read soon. Changes nothing.
+    #[inline]
+    pub fn prefetch(&self, pos: u64) {
+        self.region.prefetch(self.index(pos));
+    }
+
+    /// As [`prefetch`](Self::prefetch), to be written soon: it leaves other processors' caches.
+    #[inline]
+    pub fn prefetch_to_write(&self, pos: u64) {
+        self.region.prefetch_to_write(self.index(pos));
+    }
+
     /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in_for_others`] does: what
     /// goes round is read at another place.
     ///

@@ -170,6 +170,9 @@ impl Region {
     /// Nothing to fetch in a model.
     pub fn prefetch(&self, _at: usize) {}
 
+    /// As above.
+    pub fn prefetch_to_write(&self, _at: usize) {}
+
     /// Copies `src` to byte `at`.
     pub fn copy_in(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         check(self.len(), at as u64, src.len() as u64, 8)?;
