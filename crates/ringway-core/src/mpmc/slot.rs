@@ -53,23 +53,22 @@ impl<'a> Slot<'a> {
     pub(super) fn read(&self, limit: usize, buffer: &mut [u8]) -> Option<usize> {
         // Relaxed: `state` acquired it. Read once: the copy is checked and used.
         let meta = Meta(self.meta_word().load(Relaxed));
+        // Apart, so that the copy of a length that the caller knows is a few instructions.
+        if meta.is_inline(buffer.len()) && self.0.copy_out(buffer).is_ok() {
+            return Some(buffer.len());
+        }
+        self.read_part(meta, limit, buffer)
+    }
+
+    #[inline(never)]
+    fn read_part(&self, meta: Meta, limit: usize, buffer: &mut [u8]) -> Option<usize> {
         let len = usize::try_from(meta.len()).ok()?;
         if len > limit || meta.kind() != Meta::INLINE {
             return None;
         }
-        // Apart, so that the copy of a length that the caller knows is a few instructions.
-        if len == buffer.len() {
-            self.0.copy_out(buffer).ok()?;
-        } else {
-            self.read_part(len, buffer)?;
-        }
-        Some(len)
-    }
-
-    #[inline(never)]
-    fn read_part(&self, len: usize, buffer: &mut [u8]) -> Option<()> {
         let fits = len.min(buffer.len());
-        self.0.copy_out(&mut buffer[..fits]).ok()
+        self.0.copy_out(&mut buffer[..fits]).ok()?;
+        Some(len)
     }
 
     /// COMMIT of a get: the slot is free for the put of `next_lap`.
