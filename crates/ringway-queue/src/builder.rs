@@ -293,6 +293,7 @@ impl Builder {
             actors: self.actors,
             leases: self.leases.unwrap_or_else(|| default_grants(payload)),
             pool: self.pool.unwrap_or_else(|| default_pool(payload, C::FIXED_LEN)),
+            exact: u32::try_from(C::FIXED_LEN.unwrap_or(0)) == Ok(payload),
         })?;
         let shape = Shape {
             kind,

@@ -125,7 +125,7 @@ impl Inner {
     /// than a slot is taken and left where it is.
     pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
         let got = self.get_quick(buffer, until);
-        match got.len() {
+        match got.taken() {
             Some(len) => Ok(len),
             None => self.explain(got).unwrap_or_else(|| self.get_slow(buffer, until)),
         }

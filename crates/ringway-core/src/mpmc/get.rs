@@ -121,7 +121,7 @@ impl Ring {
         if let Err(seen) = self.claim_get(head) {
             return At::Lost(seen);
         }
-        let Some(len) = slot.read(self.payload_size(), buffer) else {
+        let Some(len) = slot.read(self.room, buffer) else {
             return At::Done(self.get_long(actor, head, buffer));
         };
         slot.release(self.positions.lap_after(lap));

@@ -18,6 +18,7 @@ use super::get::{TryGet, WRONG_LENGTH};
 use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
+use super::slot::from_word;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
@@ -76,6 +77,8 @@ impl Contents {
 pub(super) struct Cell<'a> {
     region: &'a Region,
     at: usize,
+    /// Bytes of the message, if it is all of the word after the state.
+    short: Option<u32>,
 }
 
 impl Cell<'_> {
@@ -88,6 +91,9 @@ impl Cell<'_> {
     }
 
     pub(super) fn meta(&self) -> Meta {
+        if let Some(len) = self.short {
+            return Meta::inline(len);
+        }
         // Relaxed: the state that says there is a message was acquired.
         Meta(self.word(at::slot::META).map_or(0, |word| word.load(Relaxed)))
     }
@@ -101,6 +107,14 @@ impl Cell<'_> {
 
     /// Copies bytes of an inline message from `from` on.
     pub(super) fn copy_out(&self, from: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        if self.short.is_some() {
+            // Relaxed: as in `meta`.
+            let word = self.word(at::slot::META).map_or(0, |word| word.load(Relaxed));
+            // All that is beyond the word is zeros, and nobody asks for it.
+            let shift = u32::try_from(8 * from).unwrap_or(u32::MAX);
+            from_word(word.checked_shr(shift).unwrap_or(0), dst);
+            return Ok(());
+        }
         let first = self.at + at::slot::PAYLOAD;
         crate::blocks::copy_out_at(self.region, first + from, dst)
     }
@@ -127,12 +141,17 @@ impl Ring {
             At::Slot(position) => {
                 // Beyond the end for a word that is no position: `Region` refuses.
                 let index = usize::try_from(self.positions.index(position)).unwrap_or(usize::MAX);
-                Cell { region: &self.slot_bytes, at: index.saturating_mul(self.slot_size) }
+                Cell {
+                    region: &self.slot_bytes,
+                    at: index.saturating_mul(self.slot_size),
+                    short: self.short_len,
+                }
             }
             At::Lease(index) => Cell {
                 region: &self.leases,
                 // Beyond the end for an index that does not exist: `Region` refuses.
                 at: usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.lease_size),
+                short: None,
             },
         }
     }
@@ -385,7 +404,9 @@ impl Ring {
             if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
                 continue;
             }
-            if let Some(meta) = cell.word(at::slot::META) {
+            // A short slot has no room for the count.
+            let meta = cell.short.is_none().then(|| cell.word(at::slot::META)).flatten();
+            if let Some(meta) = meta {
                 // Relaxed: released with the place.
                 meta.store(Meta(meta.load(Relaxed)).tried_again().0, Relaxed);
             }

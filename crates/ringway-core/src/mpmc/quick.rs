@@ -35,7 +35,7 @@ impl QuickGet {
 
     /// The length of the message that was taken, if one was.
     #[inline]
-    pub fn len(self) -> Option<usize> {
+    pub fn taken(self) -> Option<usize> {
         (self.0 < Self::MISSED.0).then_some(self.0)
     }
 }
@@ -92,7 +92,7 @@ impl Attachment {
 impl Ring {
     #[inline]
     fn put_quick(&self, actor: &mut Actor, message: &[u8], looks: impl FnOnce() -> u32) -> bool {
-        message.len() <= self.payload_size()
+        self.room.fits(message.len())
             && (self.put_now(actor, message) || self.put_soon(actor, message, looks()))
     }
 
@@ -114,7 +114,7 @@ impl Ring {
             own.announce(Announcement::IDLE);
             return false;
         }
-        slot.write(message);
+        slot.write(self.room, message);
         slot.publish(lap);
         self.not_empty.notify();
         own.count_one(Committed::Put);
@@ -165,7 +165,7 @@ impl Ring {
             own.announce(Announcement::IDLE);
             return QuickGet::MISSED;
         }
-        let Some(len) = slot.read(self.payload_size(), buffer) else {
+        let Some(len) = slot.read(self.room, buffer) else {
             return self.get_elsewhere(actor, head, buffer);
         };
         slot.release(self.positions.next_lap(head));
