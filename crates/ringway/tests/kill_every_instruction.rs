@@ -116,11 +116,17 @@ fn main() -> std::process::ExitCode {
         ("queue get, serialized", TypedOp::GetCoded),
         ("task put", TypedOp::TaskPut),
         ("task get", TypedOp::TaskGet),
+        ("task get, of what another getter died with", TypedOp::TaskGetGiven),
+        ("task get, in blocks", TypedOp::TaskGetLong),
+        ("task batch get", TypedOp::TaskGetMany),
+        ("task grant", TypedOp::TaskGrant),
         ("task get from an empty queue", TypedOp::TaskGetEmpty),
         ("task done", TypedOp::TaskDone),
+        ("task repair", TypedOp::TaskRepair),
         ("task join", TypedOp::TaskJoin),
     ] {
-        if wanted(name) {
+        // Another's guardian would be quicker than the one that is stepped.
+        if wanted(name) && !(guarded && op == TypedOp::TaskRepair) {
             good &= kill::queues::operation(name, op, effort, &mut paths);
         }
         let name = format!("stopped in {name}");
