@@ -309,6 +309,7 @@ impl Ring {
 
     /// Takes and drops what is there, by ordinary gets.
     pub(super) fn discard(&self, actor: &mut Actor) {
+        actor.stop_counting();
         // Nothing new comes: at most a message per slot and lease record, and one
         // redelivered.
         for _ in 0..2 * self.capacity() + self.geometry().leases {

@@ -70,10 +70,12 @@ pub(crate) mod at {
         /// Accepted items that wait in the process's own memory, and whether one is being
         /// moved. One process writes it. See `OverflowCount`.
         pub(crate) const OVERFLOW: usize = 48;
-        /// Of a joinable queue: items taken and not done, and items lost. See `tasks`.
+        /// Of a joinable queue: tasks done, and taken and not done. See `tasks`.
         pub(crate) const TASKS: usize = 56;
-        // From 64 on: zero.
-        const _: () = assert!(TASKS + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
+        /// Tasks lost with processes that had this record, and whose count is in it.
+        pub(crate) const LOST: usize = 64;
+        // From 72 on: zero.
+        const _: () = assert!(LOST + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
     }
 
     /// Offsets in an actor record.
@@ -88,7 +90,15 @@ pub(crate) mod at {
         pub(crate) const PUTS: usize = 24;
         /// See PUTS.
         pub(crate) const GETS: usize = 32;
-        const _: () = assert!(GETS + 8 <= super::RECORD && COUNT + 8 <= PARTICIPANT);
+        /// Tasks taken. See `peer::takes` for this and the next three.
+        pub(crate) const TAKEN: usize = 40;
+        /// The take that is being committed, if it is not counted in TAKEN yet.
+        pub(crate) const TAKE: usize = 48;
+        /// Where its message is.
+        pub(crate) const TAKE_AT: usize = 56;
+        /// What is written there before the commit.
+        pub(crate) const TAKE_STATE: usize = 64;
+        const _: () = assert!(TAKE_STATE + 8 <= super::RECORD && COUNT + 8 <= PARTICIPANT);
     }
 
     /// Offsets in a slot.

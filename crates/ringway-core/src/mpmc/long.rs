@@ -22,7 +22,7 @@ use super::slot::from_word;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
-use crate::peer::{Actor, Committed};
+use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, spin_hint};
 
@@ -45,6 +45,19 @@ impl Place {
     /// Lease record `index`.
     pub(super) fn lease(index: u64) -> Self {
         Self(At::Lease(index))
+    }
+
+    /// A number for the place, whatever the lap.
+    fn number(self, ring: &Ring) -> u64 {
+        match self.0 {
+            At::Slot(position) => ring.positions.index(position) << 1,
+            At::Lease(index) => index << 1 | 1,
+        }
+    }
+
+    /// The place of this number.
+    fn numbered(number: u64) -> Self {
+        Self(if number & 1 == 0 { At::Slot(number >> 1) } else { At::Lease(number >> 1) })
     }
 
     /// The position, if it is a slot.
@@ -275,11 +288,15 @@ impl Ring {
             return Err(TryGet::Long(place));
         }
         let Some(contents) = self.contents(place) else {
+            actor.stop_counting();
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         };
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
+        if copied.is_err() {
+            actor.stop_counting();
+        }
         self.release_taken(actor, place);
         copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
     }
@@ -332,12 +349,37 @@ impl Ring {
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
     /// place free.
     pub fn release_taken(&self, actor: &mut Actor, place: Place) {
+        self.begin_take(actor, place);
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
             self.free_rest(place);
         }
         self.vacate(place);
+        self.actors.end_take(actor, 1);
         self.actors.count_one(actor, Committed::Get);
+    }
+
+    /// Writes down that the commit of a task at `place` comes next.
+    fn begin_take(&self, actor: &mut Actor, place: Place) {
+        if actor.is_counting()
+            && let Some(word) = self.cell(place).state()
+        {
+            // Relaxed: only its owner changes this word.
+            let state = word.load(Relaxed);
+            self.actors.begin_take(actor, Take::Place { at: place.number(self), state });
+        }
+    }
+
+    /// Whether the message is still there of which `take` is about to be committed.
+    pub(super) fn is_there(&self, take: Take) -> bool {
+        match take {
+            Take::Place { at, state } => {
+                let cell = self.cell(Place::numbered(at));
+                // ORDERING mpmc-commit (acquire): as in `Ring::state`.
+                cell.state().is_some_and(|word| word.load(Acquire) == state)
+            }
+            Take::Batch => false,
+        }
     }
 
     /// COMMIT of a message in blocks.

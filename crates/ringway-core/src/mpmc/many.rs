@@ -23,7 +23,7 @@ use super::long::Place;
 use super::put::{ATTEMPTS, Next as PutNext, TryPut};
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
-use crate::peer::{Actor, Committed};
+use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::spin_hint;
 
@@ -213,12 +213,18 @@ impl Ring {
             }
             position = self.positions.next(position);
         }
+        if !sound {
+            actor.stop_counting();
+        }
+        self.actors.begin_take(actor, Take::Batch);
         self.commit_get_many(actor, head);
         let mut position = head;
         for _ in 0..run {
             self.release(position);
             position = self.positions.next(position);
         }
+        // While the batch is announced as done.
+        self.actors.end_take(actor, u32::try_from(run).unwrap_or(u32::MAX));
         self.actors.withdraw_many(actor);
         self.not_full.notify_many(run);
         self.actors.count_many(actor, Committed::Get, run);

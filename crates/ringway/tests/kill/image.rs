@@ -50,6 +50,11 @@ impl Watched {
         watched
     }
 
+    /// Another descriptor.
+    pub(crate) fn share(&self) -> OwnedFd {
+        self.file.try_clone().expect("a descriptor").into()
+    }
+
     /// Whether a byte differs from the last look.
     pub(crate) fn changed(&mut self) -> bool {
         self.file.read_exact_at(&mut self.now, 0).expect("a whole segment");

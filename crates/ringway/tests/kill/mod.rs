@@ -5,6 +5,7 @@ pub(crate) mod drive;
 pub(crate) mod image;
 pub(crate) mod kills;
 pub(crate) mod page;
+pub(crate) mod pipe_stops;
 pub(crate) mod pipes;
 pub(crate) mod queues;
 pub(crate) mod rings;
