@@ -116,6 +116,33 @@ impl Slots {
         }
     }
 
+    /// Whether the next position is free for a put, without retiring a tomb.
+    pub fn has_room(&self) -> bool {
+        let before = self.tail().checked_sub(self.capacity);
+        let held = before.is_some_and(|before| {
+            self.given_back.contains_key(&before) || self.taking.contains_key(&before)
+        });
+        (self.entries.len() as u64) < self.capacity && !held
+    }
+
+    /// How many messages follow each other at the next get's position.
+    pub fn run(&self) -> usize {
+        self.entries.iter().take_while(|entry| matches!(entry, Entry::Message(_))).count()
+    }
+
+    /// Skips the tombs that the next get would meet.
+    pub fn retire_tombs(&mut self) {
+        while self.entries.front() == Some(&Entry::Tomb) {
+            self.entries.pop_front();
+            self.head += 1;
+        }
+    }
+
+    /// Whether a get is to take what a dead getter held, or to throw away.
+    pub fn is_marked(&self) -> bool {
+        self.immediate || !self.given_back.is_empty()
+    }
+
     /// A shutdown.
     pub fn shut_down(&mut self, immediate: bool) {
         self.shut_down = true;
