@@ -3,6 +3,7 @@
 //! Follow a byte: [`segment`] → [`memory`] → rings → [`wait`] → the queue and pipe
 //! crates. Users add the `ringway` crate, not this one.
 
+pub mod blocks;
 pub mod error;
 pub mod handover;
 pub mod memory;

@@ -6,7 +6,7 @@
 #![cfg(not(loom))]
 
 use ringway_core::memory::{Heap, Memory};
-use ringway_core::mpmc::{Batch, Geometry, Options, Ring};
+use ringway_core::mpmc::{Batch, Geometry, Options, Place, Ring, TryGet};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::segment::BODY;
 use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Producer};
@@ -225,9 +225,9 @@ fn the_byte_ring_bears_words_that_change_meanwhile() {
 
 // ---- The ring of slots -------------------------------------------------------------
 
-/// The three event words of the ring of slots, each with a line of its own.
+/// The four event words of the ring of slots.
 fn narrow_in_slots(at: u64) -> bool {
-    [2, 3, 5].into_iter().any(|line| at == BODY + 128 * line)
+    [2, 3, 5].into_iter().any(|line| at == BODY + 128 * line) || at == BODY + 128 * 4 + 64
 }
 
 /// Whoever has an odd number may be dead at any time.
@@ -245,7 +245,8 @@ impl Liveness for Odd {
 }
 
 fn slots_memory(slots: u64) -> (Memory, Geometry) {
-    let options = Options { participants: 3, actors: 4, ..Options::new(slots, 24) };
+    let options =
+        Options { participants: 3, actors: 4, leases: 2, pool: 3000, ..Options::new(slots, 24) };
     let geometry = Geometry::new(&options).unwrap();
     (Memory::new(Heap::new(usize::try_from(geometry.total_len()).unwrap())), geometry)
 }
@@ -258,6 +259,17 @@ fn joined(memory: &Memory, geometry: Geometry) -> (Ring, Actor) {
     (ring, actor)
 }
 
+/// Copies, or does not, and gives free, or leaves it to the repair of a death.
+fn finish(ring: &Ring, actor: &mut Actor, place: Place, buffer: &mut [u8]) {
+    let copied = ring.copy_taken(place, buffer);
+    if let Ok(len) = copied {
+        assert!(len <= ring.max_message(), "no buffer of such a length is ever needed");
+    }
+    if !buffer.len().is_multiple_of(3) {
+        ring.release_taken(actor, place);
+    }
+}
+
 fn use_slots(
     memory: &Memory,
     (ring, mut actor): (Ring, Actor),
@@ -268,21 +280,35 @@ fn use_slots(
         between(&mut random);
         let message = [0x5A; 32];
         let message = &message[..random.length(message.len())];
-        let mut buffer = [0; 32];
-        let buffer = &mut buffer[..random.length(32)];
-        match random.below(10) {
-            8 => {
+        let long = [0x5B; 3500];
+        let long = &long[..random.length(long.len())];
+        // Mostly too short for what is in blocks.
+        let mut buffer = [0; 3500];
+        let most = if random.below(4) == 0 { 3500 } else { 32 };
+        let buffer = &mut buffer[..random.length(most)];
+        match random.below(14) {
+            12 => {
                 let mut batch = Batch::new();
                 (0..random.below(12)).for_each(|_| batch.push(message));
                 let _ = ring.try_put_many(&mut actor, &batch, random.length(3));
             }
-            9 => {
+            13 => {
                 let mut batch = Batch::new();
                 let got = ring.try_get_many(&mut actor, random.length(12), &mut batch);
                 assert!(got.is_err() || got == Ok(batch.len()));
             }
             0 | 1 => drop(ring.try_put(&mut actor, message)),
-            2 | 3 => drop(ring.try_get(&mut actor, buffer)),
+            2 | 3 => {
+                if let Err(TryGet::Long(place)) = ring.try_get(&mut actor, buffer) {
+                    finish(&ring, &mut actor, place, buffer);
+                }
+            }
+            8 | 9 => drop(ring.try_put_long(&mut actor, long)),
+            10 | 11 => {
+                if let Ok(place) = ring.try_take(&mut actor) {
+                    finish(&ring, &mut actor, place, buffer);
+                }
+            }
             4 => drop(ring.try_put_accepted(&mut actor, message)),
             5 => drop((ring.recover(1, &Odd), ring.recover(3, &Odd))),
             6 => drop((ring.len(), ring.is_full(), ring.may_have_room(), ring.may_have_message())),

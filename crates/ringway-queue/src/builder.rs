@@ -8,7 +8,6 @@ use ringway_codec::{Codec, signature_of, signature_of_tag};
 use ringway_core::mpmc::{Geometry, Options};
 use ringway_core::segment::{self, Name, NewSegment, Place, Segment, Spec};
 use ringway_core::wait::WaitPolicy;
-use ringway_core::{Error, Result};
 use rustix::fs::Mode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +16,11 @@ use serde::de::DeserializeOwned;
 pub const DEFAULT_SLOT_SIZE: u32 = 112;
 /// Slots of a queue without a limit unless told otherwise: 512 KiB.
 pub const DEFAULT_RING_LEN: u64 = 4096;
+/// Bytes for items that are longer than a slot unless told otherwise. An unbounded queue
+/// with all defaults takes just under 1 MiB.
+pub const DEFAULT_POOL_SIZE: u64 = 384 << 10;
+/// Bytes of slots that are set aside for grants unless told otherwise.
+const GRANTED: u64 = 8 << 10;
 
 /// Options for a queue.
 ///
@@ -35,8 +39,10 @@ pub const DEFAULT_RING_LEN: u64 = 4096;
 /// All of it is reserved when the queue is made. A slot takes the item's bytes and 16
 /// more, rounded up to a power of two up to 64, and to a multiple of 64 above. A queue
 /// takes its slots, 128 bytes for each process and each thread that may use it at a
-/// time, and about 5 KiB. With the defaults that is 45 KiB and 128 bytes per slot: 46
-/// KiB for `bounded(10)` and 557 KiB for `unbounded()`.
+/// time, about 5 KiB, a slot and a line for each [grant](Self::max_grants), and the
+/// [pool](Self::pool_size) for items that are longer than a slot. With the defaults that
+/// is 450 KiB and 128 bytes per slot; 64 KiB and the slots for plain old data of up to
+/// 65,520 bytes, which needs no pool.
 #[derive(Debug, Clone)]
 pub struct Builder {
     name: Option<String>,
@@ -45,6 +51,8 @@ pub struct Builder {
     policy: WaitPolicy,
     participants: u32,
     actors: u32,
+    leases: Option<u32>,
+    pool: Option<u64>,
     tag: Option<String>,
     limit: Option<usize>,
 }
@@ -56,8 +64,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: no name, items of up to 112 bytes or just what a plain-old-data
-    /// type needs, adaptive waits, 64 processes, 256 threads.
+    /// The defaults: no name, slots for 112 bytes or just what a plain-old-data type needs,
+    /// 384 KiB for longer items, adaptive waits, 64 processes, 256 threads.
     pub fn new() -> Self {
         let Options { participants, actors, .. } = Options::new(1, 0);
         Self {
@@ -67,6 +75,8 @@ impl Builder {
             policy: WaitPolicy::default(),
             participants,
             actors,
+            leases: None,
+            pool: None,
             tag: None,
             limit: None,
         }
@@ -84,8 +94,8 @@ impl Builder {
         self
     }
 
-    /// Bytes of the largest encoding of an item, up to 65,520. At present a larger one
-    /// is refused ([`PutReason::TooLarge`](crate::PutReason::TooLarge)).
+    /// Bytes of the largest encoding of an item that has room in a slot, up to 65,520.
+    /// Longer ones go to the [pool](Self::pool_size), which costs some 100 ns.
     #[must_use]
     pub fn slot_size(mut self, bytes: u32) -> Self {
         self.slot_size = Some(bytes);
@@ -106,6 +116,29 @@ impl Builder {
     #[must_use]
     pub fn policy(mut self, policy: WaitPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Bytes for items that are longer than a slot, all together, and of the longest of
+    /// them. Rounded up to whole blocks; 0 for none. While it is used up,
+    /// [`put`](crate::Queue::put) waits and [`try_put`](crate::Queue::try_put) says
+    /// [`NoMemory`](crate::PutReason::NoMemory).
+    ///
+    /// An item takes its length, rounded up to at most twice that (or the smallest block:
+    /// 256 bytes with the default slots), as long as there are free blocks of fitting size.
+    /// Holes are never lost: an item has room if the free blocks together hold it.
+    #[must_use]
+    pub fn pool_size(mut self, bytes: u64) -> Self {
+        self.pool = Some(bytes);
+        self
+    }
+
+    /// How many [`ReadGrant`](crate::ReadGrant)s of all processes can be held at a time
+    /// without holding up a place, 0 to 4096. Each takes the memory of a slot and up to 120
+    /// bytes more. By default 64, less where slots are large, and at least 4.
+    #[must_use]
+    pub fn max_grants(mut self, grants: u32) -> Self {
+        self.leases = Some(grants);
         self
     }
 
@@ -132,7 +165,9 @@ impl Builder {
         self
     }
 
-    /// Refuses items whose encoding is longer than this, whatever fits a slot.
+    /// Refuses items whose encoding is longer than this, whatever the queue has room for:
+    /// putters are told so, and getters take no memory for one that somebody put all the
+    /// same.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.limit = Some(bytes);
@@ -145,8 +180,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] for impossible options; [`Error::NameTaken`];
-    /// [`Error::Os`] when memory or descriptors do not suffice; all in
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) for impossible options; [`Error::NameTaken`](crate::Error::NameTaken);
+    /// [`Error::Os`](crate::Error::Os) when memory or descriptors do not suffice; all in
     /// [`OpenError::Engine`]. Nothing is left behind.
     pub fn bounded<T, C: Codec<T>>(&self, capacity: usize) -> Result<Queue<T, C>, OpenError> {
         Ok(Queue::new(self.create::<T, C>(Kind::Queue, Some(capacity as u64))?))
@@ -201,9 +236,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NoName`]; [`Error::NotFound`], [`Error::Incompatible`],
-    /// [`Error::Corrupted`], [`Error::TooManyParticipants`], [`Error::TooManyActors`],
-    /// [`Error::Os`], in [`OpenError::Engine`].
+    /// [`OpenError::NoName`]; [`Error::NotFound`](crate::Error::NotFound), [`Error::Incompatible`](crate::Error::Incompatible),
+    /// [`Error::Corrupted`](crate::Error::Corrupted), [`Error::TooManyParticipants`](crate::Error::TooManyParticipants), [`Error::TooManyActors`](crate::Error::TooManyActors),
+    /// [`Error::Os`](crate::Error::Os), in [`OpenError::Engine`].
     pub fn open<T, C: Codec<T>>(&self) -> Result<Queue<T, C>, OpenError> {
         Ok(Queue::new(self.open_kind::<T, C>(Kind::Queue)?))
     }
@@ -230,7 +265,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NoName`]; [`Error::NotFound`], [`Error::Os`], in
+    /// [`OpenError::NoName`]; [`Error::NotFound`](crate::Error::NotFound), [`Error::Os`](crate::Error::Os), in
     /// [`OpenError::Engine`].
     pub fn remove(&self) -> Result<(), OpenError> {
         Ok(self.checked_name()?.remove()?)
@@ -250,11 +285,14 @@ impl Builder {
         capacity: Option<u64>,
     ) -> Result<Inner, OpenError> {
         let slots = capacity.unwrap_or(self.ring_len);
+        let payload = self.payload::<T, C>();
         let geometry = Geometry::new(&Options {
             slots,
-            payload: self.payload::<T, C>()?,
+            payload,
             participants: self.participants,
             actors: self.actors,
+            leases: self.leases.unwrap_or_else(|| default_grants(payload)),
+            pool: self.pool.unwrap_or_else(|| default_pool(payload, C::FIXED_LEN)),
         })?;
         let shape = Shape {
             kind,
@@ -285,13 +323,13 @@ impl Builder {
     }
 
     /// Bytes of a slot for items.
-    fn payload<T, C: Codec<T>>(&self) -> Result<u32> {
-        let exact = match C::FIXED_LEN {
-            Some(len) if self.slot_size.is_none() => u32::try_from(len),
-            _ => Ok(self.slot_size.unwrap_or(DEFAULT_SLOT_SIZE)),
-        };
-        let too_large = |len| Error::out_of_range("an item size", len, "at most 65520 bytes");
-        exact.map_err(|_| too_large(C::FIXED_LEN.unwrap_or_default()))
+    fn payload<T, C: Codec<T>>(&self) -> u32 {
+        match (C::FIXED_LEN, self.slot_size) {
+            (_, Some(size)) => size,
+            // What does not fit the largest slot goes to the pool.
+            (Some(len), None) => u32::try_from(len).ok().filter(|len| *len <= 65_520).unwrap_or(16),
+            (None, None) => DEFAULT_SLOT_SIZE,
+        }
     }
 
     fn open_kind<T, C: Codec<T>>(&self, kind: Kind) -> Result<Inner, OpenError> {
@@ -302,9 +340,25 @@ impl Builder {
     }
 }
 
+/// Lease records for slots of `payload` bytes.
+fn default_grants(payload: u32) -> u32 {
+    let fits = GRANTED / u64::from(payload.max(1));
+    u32::try_from(fits).unwrap_or(u32::MAX).clamp(4, 64)
+}
+
+/// The pool for items of which each has `fixed` bytes, if all have the same.
+fn default_pool(payload: u32, fixed: Option<usize>) -> u64 {
+    match fixed {
+        Some(len) if len as u64 <= u64::from(payload) => 0,
+        // Four at a time, and what their last blocks waste.
+        Some(len) => DEFAULT_POOL_SIZE.max((len as u64).saturating_mul(4).saturating_add(8 << 10)),
+        None => DEFAULT_POOL_SIZE,
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// A queue of at most `capacity` items, with the default options: any serde type of
-    /// up to 112 bytes. See [`Builder`] for others.
+    /// up to 384 KiB. See [`Builder`] for others.
     ///
     /// # Errors
     ///

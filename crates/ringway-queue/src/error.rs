@@ -22,7 +22,12 @@ pub enum PutReason {
     /// Somebody shut the queue down, for all.
     #[error("the queue was shut down")]
     ShutDown,
-    /// The encoding is longer than a slot, or than the limit the queue was made with.
+    /// There is a place, and the memory for items longer than a slot is used up, or was
+    /// until the deadline.
+    #[error("the queue's memory for long items is used up")]
+    NoMemory,
+    /// The encoding is longer than all the queue's memory for long items, or than the limit
+    /// the queue was made with.
     #[error("the message of {len} bytes is longer than the limit of {limit}")]
     TooLarge {
         /// Bytes of the encoding.
@@ -137,6 +142,15 @@ pub enum GetError {
     /// Somebody shut the queue down, and nothing is left in it.
     #[error("the queue was shut down")]
     ShutDown,
+    /// The item is longer than the limit the queue was made with: whoever put it does not
+    /// keep to it. It was consumed, and no memory was allocated for it.
+    #[error("the item of {len} bytes is longer than the limit of {limit}")]
+    TooLarge {
+        /// Bytes of the item.
+        len: usize,
+        /// The most that may be put.
+        limit: usize,
+    },
     /// The bytes are no encoding of the type. The item was consumed; the queue stays
     /// usable.
     #[error(transparent)]
@@ -265,6 +279,7 @@ from_unusable!(PutReason, GetError, TaskDoneError, JoinError, ShutDownError);
 pub(crate) fn put_reason(error: mpmc::PutError, label: &str) -> PutReason {
     match error {
         mpmc::PutError::Full => PutReason::Full,
+        mpmc::PutError::NoMemory => PutReason::NoMemory,
         mpmc::PutError::Contended => PutReason::Contended,
         mpmc::PutError::ShutDown => PutReason::ShutDown,
         mpmc::PutError::TooLong { len, limit } => PutReason::TooLarge { len, limit },
@@ -293,6 +308,7 @@ where
     fn from(error: PutError<T>) -> Self {
         let kind = match &error.reason {
             PutReason::Full | PutReason::Contended => io::ErrorKind::WouldBlock,
+            PutReason::NoMemory => io::ErrorKind::WouldBlock,
             PutReason::Closed => io::ErrorKind::NotConnected,
             PutReason::ShutDown => io::ErrorKind::BrokenPipe,
             PutReason::TooLarge { .. } => io::ErrorKind::InvalidInput,
@@ -309,7 +325,7 @@ impl From<GetError> for io::Error {
             GetError::Empty | GetError::Contended => io::ErrorKind::WouldBlock,
             GetError::Closed => io::ErrorKind::NotConnected,
             GetError::ShutDown => io::ErrorKind::UnexpectedEof,
-            GetError::Decode(_) => io::ErrorKind::InvalidData,
+            GetError::Decode(_) | GetError::TooLarge { .. } => io::ErrorKind::InvalidData,
             GetError::Poisoned | GetError::Engine(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)

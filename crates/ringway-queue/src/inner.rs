@@ -1,9 +1,10 @@
 //! A handle without its types.
 
 use crate::error::{
-    GetError, JoinThreadError, OpenError, PutReason, ShutDownError, get_error, put_reason, unusable,
+    GetError, JoinThreadError, OpenError, PutReason, ShutDownError, put_reason, unusable,
 };
 use crate::local::Local;
+use crate::long::NotHere;
 use crate::overflow::Overflow;
 use crate::scratch;
 use crate::shape::{Kind, Shape};
@@ -52,7 +53,7 @@ impl Inner {
         let (key, signature) = (segment.key()?, segment.header().signature);
         let ring = SharedRing::open(segment, signature)?;
         let local = shape.unbounded.then(|| Local::new(key, &ring));
-        let limit = shape.limit.unwrap_or(usize::MAX).min(ring.payload_size());
+        let limit = shape.limit.unwrap_or(usize::MAX).min(ring.max_message());
         Ok(Self { ring, local, kind, named, policy, limit, closed: AtomicBool::new(false) })
     }
 
@@ -111,18 +112,19 @@ impl Inner {
         &self,
         buffer: &mut [u8],
         until: Until,
-    ) -> Option<Result<usize, GetError>> {
+    ) -> Option<Result<usize, NotHere>> {
         if matches!(self.kind, Kind::JoinableQueue) {
             return None;
         }
         match self.ring.get_quick(buffer, || until.looks(self.policy))? {
             Ok(len) => Some(Ok(len)),
-            Err(error) => Some(Err(get_error(error, self.ring.label()))),
+            Err(error) => Some(Err(NotHere::from(error, self.ring.label()))),
         }
     }
 
-    /// Takes one message and says how long it is.
-    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+    /// Takes one message and says how long it is; one that is longer than the buffer and
+    /// than a slot is taken and left where it is.
+    pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
         match self.get_quick(buffer, until) {
             Some(got) => got,
             None => self.get_slow(buffer, until),
@@ -130,7 +132,7 @@ impl Inner {
     }
 
     #[inline(never)]
-    fn get_slow(&self, buffer: &mut [u8], until: Until) -> Result<usize, GetError> {
+    fn get_slow(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
         let Self { ring, kind, .. } = self;
         let got = match (until, kind) {
             (Until::Now, Kind::JoinableQueue) => ring.try_get_task(buffer),
@@ -148,7 +150,12 @@ impl Inner {
                 }
             }),
         };
-        got.map_err(|error| get_error(error, ring.label()))
+        got.map_err(|error| NotHere::from(error, ring.label()))
+    }
+
+    /// The error for an item that makes no sense.
+    pub(crate) fn corrupted(&self, what: &'static str) -> GetError {
+        GetError::Engine(ringway_core::Error::corrupted(self.ring.label(), what))
     }
 
     // ---- Looking ----------------------------------------------------------------

@@ -17,16 +17,22 @@
 //! # }
 //! ```
 //!
+//! Items may be of any length up to the queue's memory for them
+//! ([`Builder::pool_size`]); items of bytes and plain old data can be written and read
+//! [in place](grants).
+//!
 //! To give a queue to another process see the `ringway` crate. Any process may be killed
 //! at any time; see [`Queue`] for what the others can rely on.
 
 mod builder;
 mod error;
 mod exit;
+pub mod grants;
 mod handover;
 mod inner;
 mod joinable;
 mod local;
+mod long;
 mod many;
 mod overflow;
 mod parking;
@@ -37,11 +43,12 @@ mod simple;
 mod until;
 mod waitable;
 
-pub use builder::{Builder, DEFAULT_RING_LEN, DEFAULT_SLOT_SIZE};
+pub use builder::{Builder, DEFAULT_POOL_SIZE, DEFAULT_RING_LEN, DEFAULT_SLOT_SIZE};
 pub use error::{
     GetError, JoinError, JoinThreadError, OpenError, PutError, PutManyError, PutReason,
     ShutDownError, TaskDoneError,
 };
+pub use grants::{RangeError, ReadGrant, WriteGrant};
 pub use joinable::JoinableQueue;
 pub use queue::Queue;
 pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};

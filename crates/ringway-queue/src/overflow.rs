@@ -23,6 +23,12 @@ use std::time::{Duration, Instant};
 /// How long after a hand-over the receiver counts as about to attach.
 const HAND_OVER: Duration = Duration::from_secs(10);
 
+/// Whether there will be room later.
+fn is_no_room(why: &mpmc::PutError) -> bool {
+    use mpmc::PutError::{Contended, Full, NoMemory};
+    matches!(why, Full | Contended | NoMemory)
+}
+
 /// The overflow of one process for one queue, shared by all its handles.
 pub(crate) struct Overflow {
     pub(crate) ring: SharedRing,
@@ -93,11 +99,27 @@ impl Overflow {
             }
             match self.ring.try_put(message) {
                 Ok(()) => return Ok(()),
-                Err(mpmc::PutError::Full | mpmc::PutError::Contended) => {}
+                Err(why) if is_no_room(&why) => {}
                 Err(error) => return Err(put_reason(error, self.ring.label())),
             }
         }
         self.accept(message)
+    }
+
+    /// Puts a filled grant, or accepts a copy of what is in it. Never waits.
+    pub(crate) fn commit(self: &Arc<Self>, grant: &mut mpmc::WriteGrant) -> Result<(), PutReason> {
+        // ORDERING overflow-waiting (acquire): as in `put`.
+        if self.waiting.load(Acquire) == 0 {
+            match grant.try_commit() {
+                Ok(()) => return Ok(()),
+                Err(why) if is_no_room(&why) => {}
+                Err(error) => return Err(put_reason(error, self.ring.label())),
+            }
+        }
+        let mut message = vec![0; grant.len()];
+        let copied = grant.read_at(0, &mut message);
+        copied.map_err(|_| Error::corrupted(self.ring.label(), "the length of a grant"))?;
+        self.accept(&message)
     }
 
     /// Puts messages of `batch` from number `from` on that the ring has room for, or
@@ -111,7 +133,7 @@ impl Overflow {
         if self.waiting.load(Acquire) == 0 {
             match self.ring.try_put_many(batch, from) {
                 Ok(many) => return Ok(many),
-                Err(mpmc::PutError::Full | mpmc::PutError::Contended) => {}
+                Err(why) if is_no_room(&why) => {}
                 Err(error) => return Err(put_reason(error, self.ring.label())),
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::error::{GetError, JoinThreadError, PutError, PutReason, ShutDownError};
 use crate::inner::Inner;
+use crate::long;
 use crate::scratch;
 use crate::until::Until;
 use core::fmt;
@@ -109,7 +110,8 @@ impl<T, C> Queue<T, C> {
         self.inner.capacity()
     }
 
-    /// The most bytes that the encoding of an item may have.
+    /// The most bytes that the encoding of an item may have: the limit that the queue was
+    /// made with, or what its memory for long items holds.
     pub fn max_message(&self) -> usize {
         self.inner.max_message()
     }
@@ -221,7 +223,8 @@ impl<T, C: Codec<T>> Queue<T, C> {
     ///
     /// # Blocking
     ///
-    /// While a bounded queue is full. An unbounded one never blocks.
+    /// While a bounded queue is full, or its memory for long items used up. An unbounded
+    /// one never blocks.
     ///
     /// # Errors
     ///
@@ -238,7 +241,8 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Errors
     ///
     /// [`PutReason::Full`], also while the oldest item is just being taken;
-    /// [`PutReason::Contended`]; as [`put`](Self::put).
+    /// [`PutReason::NoMemory`], if there is a place and the memory for long items is used
+    /// up; [`PutReason::Contended`]; as [`put`](Self::put).
     #[inline]
     pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_until(value, Until::Now)
@@ -250,7 +254,8 @@ impl<T, C: Codec<T>> Queue<T, C> {
     ///
     /// # Errors
     ///
-    /// [`PutReason::Full`] after that time; as [`put`](Self::put).
+    /// [`PutReason::Full`] or [`PutReason::NoMemory`] after that time; as
+    /// [`put`](Self::put).
     pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.put_until(value, Until::after(timeout))
     }
@@ -279,7 +284,10 @@ impl<T, C: Codec<T>> Queue<T, C> {
                 return Ok(value);
             }
             if let Some(odd) = odd {
-                return Err(odd.map_or_else(|error| error, Self::wrong_len));
+                return Err(odd.map_or_else(
+                    |why| long::refuse(&self.inner, why, C::FIXED_LEN.unwrap_or_default()),
+                    Self::wrong_len,
+                ));
             }
         }
         self.get_slow(until)
@@ -300,15 +308,18 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let Some(len) = C::FIXED_LEN else {
             // Whole messages are copied out and given free before they are decoded.
             return scratch::taking(self.inner.ring.payload_size(), |buffer| {
-                let len = self.inner.get(buffer, until)?;
-                Ok(C::decode(&buffer[..len.min(buffer.len())])?)
+                match self.inner.get(buffer, until) {
+                    Ok(len) => Ok(C::decode(&buffer[..len.min(buffer.len())])?),
+                    Err(why) => long::decode::<T, C>(&self.inner, why),
+                }
             });
         };
         // No copy in between: a value of fixed length is taken to where it will be.
         let mut taken = 0;
         let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
-                taken = self.inner.get(to, until)?;
+                let got = self.inner.get(to, until);
+                taken = got.map_err(|why| long::refuse(&self.inner, why, len))?;
                 Ok::<(), GetError>(())
             })
         })??;

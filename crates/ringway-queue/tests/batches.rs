@@ -221,6 +221,43 @@ fn messages_too_long_for_a_slot_end_a_batch() {
     assert_eq!(got, [vec![1; 10], vec![]]);
 }
 
+/// Every third item lies in blocks, in a pool that holds few of them.
+#[test]
+fn short_and_long_items_share_a_batch() {
+    let _scene = Scene::begin();
+    let item = |n: usize| vec![n.to_le_bytes()[0]; if n % 3 == 1 { 3000 + n } else { n % 60 }];
+    let small = || Builder::new().slot_size(64).pool_size(16 << 10);
+    let queues = [
+        small().bounded::<Vec<u8>, Raw>(7).unwrap(),
+        small().ring_len(4).unbounded::<Vec<u8>, Raw>().unwrap(),
+    ];
+    for queue in queues {
+        let putting = queue.clone();
+        let child = fork(move || {
+            for first in (0..400).step_by(40) {
+                putting.put_many((first..first + 40).map(item)).unwrap();
+            }
+            putting.close();
+            putting.join_thread().unwrap();
+        });
+        let mut got = Vec::new();
+        while got.len() < 400 {
+            queue.get_many_timeout(&mut got, 50, LONG).unwrap();
+        }
+        assert!(got.into_iter().eq((0..400).map(item)));
+        child.join();
+    }
+    let tasks = small().joinable::<Vec<u8>, Raw>().unwrap();
+    tasks.put_many((0..4).map(item)).unwrap();
+    let mut got = Vec::new();
+    while got.len() < 4 {
+        tasks.get_many_timeout(&mut got, 9, LONG).unwrap();
+    }
+    assert_eq!(tasks.unfinished(), 4);
+    (0..4).for_each(|_| tasks.task_done().unwrap());
+    assert!(tasks.task_done().is_err(), "called too many times");
+}
+
 /// Refuses 13 both ways.
 struct Superstitious;
 

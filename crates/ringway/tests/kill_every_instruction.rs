@@ -64,21 +64,29 @@ fn main() -> std::process::ExitCode {
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.starts_with(*word));
     let mut paths = BTreeMap::new();
     let mut good = true;
+    let repair = if guarded { Op::Guard } else { Op::Repair };
     for (name, op) in [
-        ("put", Op::TryPut),
-        ("get", Op::TryGet),
-        ("batch put", Op::PutMany),
-        ("batch get", Op::GetMany),
-        ("put into a full ring", Op::Put),
-        ("get from an empty ring", Op::Get),
-        ("attach", Op::Open),
-        ("detach", Op::Drop),
-        ("shutdown", Op::Shutdown),
-        ("immediate shutdown", Op::ShutdownNow),
-        ("repair", if guarded { Op::Guard } else { Op::Repair }),
+        ("put", (Op::TryPut, false)),
+        ("get", (Op::TryGet, false)),
+        ("batch put", (Op::PutMany, false)),
+        ("batch get", (Op::GetMany, false)),
+        ("put into a full ring", (Op::Put, false)),
+        ("get from an empty ring", (Op::Get, false)),
+        ("attach", (Op::Open, false)),
+        ("detach", (Op::Drop, false)),
+        ("shutdown", (Op::Shutdown, false)),
+        ("immediate shutdown", (Op::ShutdownNow, false)),
+        ("repair", (repair, false)),
+        ("grant", (Op::GetRef, false)),
+        ("blocks: put", (Op::TryPut, true)),
+        ("blocks: get", (Op::TryGet, true)),
+        ("blocks: put into a full ring", (Op::Put, true)),
+        ("blocks: grant", (Op::GetRef, true)),
+        ("blocks: immediate shutdown", (Op::ShutdownNow, true)),
+        ("blocks: repair", (repair, true)),
     ] {
         if wanted(name) {
-            let long = matches!(op, Op::Open | Op::Repair | Op::Guard);
+            let long = matches!(op.0, Op::Open | Op::Repair | Op::Guard);
             let effort = if long { effort.sampled() } else { effort };
             good &= kill::kills::operation(name, op, effort, &mut paths);
         }
@@ -87,12 +95,15 @@ fn main() -> std::process::ExitCode {
         good &= kill::stops::rivals(&mut paths);
     }
     for (name, op) in [
-        ("stopped in put", Op::TryPut),
-        ("stopped in get", Op::TryGet),
-        ("stopped in batch put", Op::PutMany),
-        ("stopped in batch get", Op::GetMany),
-        ("stopped in attach", Op::Open),
-        ("stopped in repair", if guarded { Op::Guard } else { Op::Repair }),
+        ("stopped in put", (Op::TryPut, false)),
+        ("stopped in get", (Op::TryGet, false)),
+        ("stopped in batch put", (Op::PutMany, false)),
+        ("stopped in batch get", (Op::GetMany, false)),
+        ("stopped in attach", (Op::Open, false)),
+        ("stopped in repair", (repair, false)),
+        ("blocks: stopped in put", (Op::TryPut, true)),
+        ("blocks: stopped in get", (Op::TryGet, true)),
+        ("blocks: stopped in a grant", (Op::GetRef, true)),
     ] {
         if wanted(name) {
             good &= kill::stops::operation(name, op, effort.sampled());
@@ -135,7 +146,9 @@ fn main() -> std::process::ExitCode {
     }
     kill::tally::summary();
     println!("paths of repair taken: {paths:?}");
-    for path in ["TOMB", "REDELIVER", "FINISHED", "TAKEN", "RETRY", "HALF-REPAIRED"] {
+    let needed = ["TOMB", "REDELIVER", "FINISHED", "TAKEN", "RETRY", "HALF-REPAIRED"];
+    let of_blocks = ["FREEING", "LEASED", "FILLING", "SWEPT"];
+    for path in needed.into_iter().chain(of_blocks) {
         if words.is_empty() && !paths.contains_key(path) {
             println!("no kill led to {path}: the test has lost its object");
             good = false;

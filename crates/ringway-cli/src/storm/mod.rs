@@ -27,13 +27,16 @@ const BATCH: u64 = 8;
 /// Kill processes at random, with SIGKILL, amidst a queue, and account for every message
 ///
 /// Two processes put and two get, as fast as they can, through rings of 1, 2, 3 and 64
-/// places, one after the other; then in batches of up to 8. All the time one of the four, chosen by the seed, is
+/// places, one after the other; then in batches of up to 8; then with messages in blocks, most
+/// of them longer than a slot, which one getter copies and the other takes as grants; then with
+/// batches of both. All the time one of the four, chosen by the seed, is
 /// killed and replaced. Every message has a number and a pattern. Getters write down
 /// what they took in shared memory that outlives them.
 ///
 /// At the end no message may be lost, doubled or torn, and each ring must have room for
-/// exactly as many as ever. A message that a getter took and did not live to write down
-/// is gone with it: `taken by the dead`, at most one, or a batch, per killed getter.
+/// exactly as many as ever, and every block must be free. A message that a getter took and did
+/// not live to write down is gone with it: `taken by the dead`, at most one, or a batch, per
+/// killed getter.
 ///
 /// Exit status: 0 if all is right (the last line is then `storm: ok`), 1 if not.
 #[derive(Debug, clap::Args)]
@@ -50,6 +53,59 @@ pub(crate) struct Options {
 /// What the storm's child processes run.
 pub(crate) fn entries() -> Vec<Entry> {
     ringway::entries![worker::putter, worker::getter].into()
+}
+
+/// Where the messages of a ring lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cargo {
+    /// In slots.
+    Inline,
+    /// Most in blocks; the second getter takes them as grants.
+    Blocks,
+}
+
+/// A ring and how it is used.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    slots: u64,
+    cargo: Cargo,
+    /// Messages put or taken at a time, at most.
+    batch: u64,
+}
+
+impl Load {
+    fn name(self) -> String {
+        let blocks = if self.cargo == Cargo::Blocks { ", blocks" } else { "" };
+        let batches = if self.batch > 1 { ", batches" } else { "" };
+        format!("N={}{blocks}{batches}", self.slots)
+    }
+}
+
+const fn load(slots: u64, cargo: Cargo, batch: u64) -> Load {
+    Load { slots, cargo, batch }
+}
+
+const RINGS: [Load; 11] = [
+    load(1, Cargo::Inline, 1),
+    load(2, Cargo::Inline, 1),
+    load(3, Cargo::Inline, 1),
+    load(64, Cargo::Inline, 1),
+    load(3, Cargo::Inline, BATCH),
+    load(64, Cargo::Inline, BATCH),
+    load(1, Cargo::Blocks, 1),
+    load(2, Cargo::Blocks, 1),
+    load(3, Cargo::Blocks, 1),
+    load(64, Cargo::Blocks, 1),
+    load(64, Cargo::Blocks, BATCH),
+];
+
+impl Cargo {
+    fn longest(self) -> usize {
+        match self {
+            Self::Inline => message::LONGEST_SHORT,
+            Self::Blocks => message::LONGEST,
+        }
+    }
 }
 
 /// Numbers that follow from a seed.
@@ -73,14 +129,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let mut dice = Dice(seed);
     say(&format!("storm: {} s, seed {seed}\n", options.seconds))?;
-    // Places, and messages at a time.
-    let rings = [(1, 1), (2, 1), (3, 1), (64, 1), (3, BATCH), (64, BATCH)];
-    let each = Duration::from_secs(options.seconds) / 6;
+    let each = Duration::from_millis(options.seconds * 1000 / RINGS.len() as u64);
     let mut all = Totals::default();
-    for (slots, batch) in rings {
-        let totals = round::run(slots, batch, each, &mut dice, &mut signals)?;
-        let batches = if batch > 1 { ", batches" } else { "" };
-        say(&totals.line(&format!("N={slots}{batches}")))?;
+    for load in RINGS {
+        let totals = round::run(load, each, &mut dice, &mut signals)?;
+        say(&totals.line(&load.name()))?;
         all.add(totals);
     }
     say(&all.line("total"))?;

@@ -1,9 +1,9 @@
 //! One ring, four processes, and a killer.
 
 use super::log::{GETTERS, Log, PUTTERS, STOP, STOP_PUTTING};
-use super::message::LONGEST;
+use super::message::{LONGEST, LONGEST_SHORT};
 use super::totals::Totals;
-use super::{Dice, SIGNATURE, open, worker};
+use super::{Cargo, Dice, Load, SIGNATURE, open, worker};
 use crate::failure::{Failure, failed};
 use crate::signals::Signals;
 use ringway::{Child, Spawn};
@@ -23,6 +23,9 @@ const RATE: u64 = 4_000_000;
 /// The most numbers of a log: 16 MiB a map.
 const MOST: u64 = 1 << 27;
 
+/// Bytes for messages in blocks: few enough that putters wait for them.
+const POOL: u64 = 64 << 10;
+
 /// Putters first.
 const WORKERS: u64 = PUTTERS + GETTERS;
 
@@ -37,17 +40,20 @@ struct Round {
     totals: Totals,
 }
 
-/// Runs one ring of `slots` for `time`, with up to `batch` messages at a time.
+/// Runs one ring with such messages for `time`.
 pub(super) fn run(
-    slots: u64,
-    batch: u64,
+    load: Load,
     time: Duration,
     dice: &mut Dice,
     signals: &mut Signals,
 ) -> Result<Totals, Failure> {
     let numbers = (RATE * time.as_secs().max(1)).min(MOST);
-    let payload = u32::try_from(LONGEST).unwrap_or(u32::MAX);
-    let options = Options::new(slots, payload);
+    let payload = u32::try_from(LONGEST_SHORT).unwrap_or(u32::MAX);
+    let Load { slots, cargo, batch } = load;
+    let options = match cargo {
+        Cargo::Inline => Options::new(slots, payload),
+        Cargo::Blocks => Options { pool: POOL, leases: 4, ..Options::new(slots, payload) },
+    };
     let ring = SharedRing::create(Place::Anonymous("storm"), &options, SIGNATURE);
     let ring = ring.map_err(|e| failed("cannot make a ring", &e))?;
     let ring_fd = ring.share().map_err(|e| failed("cannot share a ring", &e))?;
@@ -156,10 +162,15 @@ impl Round {
         // What the last getters left. Nobody uses the first one's log any more.
         let mut buffer = [0; LONGEST];
         let mut newest = worker::Newest::default();
+        let longest = worker::longest(&self.ring);
         while let Ok(len) = self.ring.try_get(&mut buffer) {
-            worker::note(&self.log, 0, buffer.get(..len), &mut newest);
+            worker::note(&self.log, 0, buffer.get(..len), longest, &mut newest);
         }
         self.check_room();
+        match self.ring.blocks_used() {
+            0 => {}
+            n => self.totals.wrong.push(format!("{n} blocks are left in use")),
+        }
         let others = self.ring.participants().len().saturating_sub(1);
         if others > 0 {
             self.totals.wrong.push(format!("{others} records of the dead are left"));

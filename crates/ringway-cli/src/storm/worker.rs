@@ -2,10 +2,10 @@
 
 use super::log::{Count, Log, PUTTERS, STOP, STOP_PUTTING};
 use super::message::{self, LONGEST};
-use super::open;
+use super::{Cargo, open};
 use crate::failure::{Failure, failed};
 use crate::signals::leave_interrupts_to_parent;
-use ringway_core::mpmc::{Batch, GetError, PutError, SharedRing};
+use ringway_core::mpmc::{Batch, GetError, PutError, ReadGrant, SharedRing};
 use ringway_core::wait::{Deadline, Spinner, WaitPolicy};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,17 +50,19 @@ fn start(ring: &str, log: &str) -> Result<(SharedRing, Log), Failure> {
 fn put_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let mut buffer = [0; LONGEST];
+    let longest = longest(ring);
     // The one before may have died amidst this number: it is used by nobody again.
     let mut number = log.begun(which) + 1;
     while log.asked() == 0 && number <= log.last_number() {
-        let len = message::write(which, number, &mut buffer);
+        let len = message::write(which, number, longest, &mut buffer);
         log.begin(which, number);
         loop {
             match ring.put(&buffer[..len], &mut spinner, Deadline::after(PATIENCE)) {
                 Ok(()) => break,
                 // Nothing was stored: the number stays begun, and was not put.
-                Err(PutError::Full) if log.asked() != 0 => return Ok(()),
-                Err(PutError::Full | PutError::Contended | PutError::Interrupted) => {}
+                Err(PutError::Full | PutError::NoMemory) if log.asked() != 0 => return Ok(()),
+                Err(PutError::Full | PutError::NoMemory) => {}
+                Err(PutError::Contended | PutError::Interrupted) => {}
                 Err(e) => return Err(failed("cannot put", &e)),
             }
         }
@@ -81,21 +83,32 @@ fn wait_for_the_others(log: &Log) {
 fn put_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let (mut buffer, mut batch) = ([0; LONGEST], Batch::new());
+    let longest = longest(ring);
     let mut number = log.begun(which) + 1;
     while log.asked() == 0 && number + most <= log.last_number() {
         let many = 1 + number % most;
         batch.clear();
         for n in number..number + many {
-            let len = message::write(which, n, &mut buffer);
+            let len = message::write(which, n, longest, &mut buffer);
             batch.push(&buffer[..len]);
         }
         log.begin(which, number + many - 1);
         let mut put = 0;
         while put < batch.len() {
-            match ring.put_many(&batch, put, &mut spinner, Deadline::after(PATIENCE)) {
+            let deadline = Deadline::after(PATIENCE);
+            let result = match ring.put_many(&batch, put, &mut spinner, deadline) {
+                // It does not fit a slot.
+                Err(PutError::TooLong { .. }) => {
+                    let message = batch.get(put).unwrap_or_default();
+                    ring.put(message, &mut spinner, deadline).map(|()| 1)
+                }
+                other => other,
+            };
+            match result {
                 Ok(some) => put += some,
-                Err(PutError::Full) if log.asked() != 0 => return Ok(()),
-                Err(PutError::Full | PutError::Contended | PutError::Interrupted) => {}
+                Err(PutError::Full | PutError::NoMemory) if log.asked() != 0 => return Ok(()),
+                Err(PutError::Full | PutError::NoMemory) => {}
+                Err(PutError::Contended | PutError::Interrupted) => {}
                 Err(e) => return Err(failed("cannot put", &e)),
             }
             // Nothing if none was put so far: the number before was ended already.
@@ -111,19 +124,21 @@ fn put_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<()
 fn take_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let (mut buffer, mut batch) = ([0; LONGEST], Batch::new());
-    let mut newest = Newest::default();
+    let (mut newest, longest) = (Newest::default(), longest(ring));
     let most = usize::try_from(most).unwrap_or(1);
     loop {
         batch.clear();
         let deadline = Deadline::after(PATIENCE);
         match ring.get_many(most, &mut batch, false, &mut spinner, deadline) {
-            // One that a dead getter gave back.
+            // One that a dead getter gave back, or that does not fit a slot.
             Ok(0) => match ring.try_get(&mut buffer) {
-                Ok(len) => note(log, which, buffer.get(..len), &mut newest),
+                Ok(len) => note(log, which, buffer.get(..len), longest, &mut newest),
                 Err(GetError::Empty | GetError::Contended) => {}
                 Err(e) => return Err(failed("cannot get", &e)),
             },
-            Ok(_) => batch.iter().for_each(|bytes| note(log, which, Some(bytes), &mut newest)),
+            Ok(_) => {
+                batch.iter().for_each(|bytes| note(log, which, Some(bytes), longest, &mut newest));
+            }
             Err(GetError::Empty) if log.asked() == STOP => return Ok(()),
             Err(GetError::Empty | GetError::Contended | GetError::Interrupted) => {}
             Err(e) => return Err(failed("cannot get", &e)),
@@ -134,10 +149,18 @@ fn take_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(
 fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let mut buffer = [0; LONGEST];
-    let mut newest = Newest::default();
+    let (mut newest, longest) = (Newest::default(), longest(ring));
     loop {
-        match ring.get(&mut buffer, &mut spinner, Deadline::after(PATIENCE)) {
-            Ok(len) => note(log, which, buffer.get(..len), &mut newest),
+        // The second getter of a ring with blocks takes grants.
+        let got = if which % 2 == 1 && ring.max_message() > ring.payload_size() {
+            ring.get_ref(&mut spinner, Deadline::after(PATIENCE))
+                .map(|grant| note_grant(log, which, grant, &mut buffer, &mut newest))
+        } else {
+            ring.get(&mut buffer, &mut spinner, Deadline::after(PATIENCE))
+                .map(|len| note(log, which, buffer.get(..len), longest, &mut newest))
+        };
+        match got {
+            Ok(()) => {}
             Err(GetError::Empty) if log.asked() == STOP => return Ok(()),
             Err(GetError::Empty | GetError::Contended | GetError::Interrupted) => {}
             Err(e) => return Err(failed("cannot get", &e)),
@@ -145,10 +168,39 @@ fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
     }
 }
 
+/// Bytes of the longest message that is put to `ring`.
+pub(super) fn longest(ring: &SharedRing) -> usize {
+    let in_blocks = ring.max_message() > ring.payload_size();
+    if in_blocks { Cargo::Blocks.longest() } else { Cargo::Inline.longest() }
+}
+
+/// Releases a grant and writes down what it held: a death in between takes the message
+/// with it, as for a get.
+fn note_grant(
+    log: &Log,
+    getter: u64,
+    grant: ReadGrant,
+    buffer: &mut [u8; LONGEST],
+    newest: &mut Newest,
+) {
+    let len = grant.len();
+    let read = buffer.get_mut(..len).is_some_and(|to| grant.read_at(0, to).is_ok());
+    grant.release();
+    let bytes = if read { buffer.get(..len) } else { None };
+    note(log, getter, bytes, Cargo::Blocks.longest(), newest);
+}
+
 /// Writes down what came.
-pub(super) fn note(log: &Log, getter: u64, bytes: Option<&[u8]>, newest: &mut Newest) {
+pub(super) fn note(
+    log: &Log,
+    getter: u64,
+    bytes: Option<&[u8]>,
+    longest: usize,
+    newest: &mut Newest,
+) {
     let sound = |(p, number): &(u64, u64)| *p < PUTTERS && *number <= log.last_number();
-    let Some((p, number)) = bytes.and_then(message::read).filter(sound) else {
+    let Some((p, number)) = bytes.and_then(|bytes| message::read(bytes, longest)).filter(sound)
+    else {
         return log.count_one(getter, Count::Torn);
     };
     if log.has(getter, p, number) {

@@ -334,6 +334,7 @@ impl Attachment {
             // Our sleepers begin to look after the peers themselves.
             self.ring.not_empty().broadcast();
             self.ring.not_full().broadcast();
+            self.ring.pool.freed().broadcast();
         }
     }
 

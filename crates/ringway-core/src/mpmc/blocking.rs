@@ -12,7 +12,7 @@
 
 use super::attachment::Attachment;
 use super::shared::SharedRing;
-use super::{Announcement, TryGet, TryPut};
+use super::{Announcement, ReadGrant, TryGet, TryPut, grants};
 use crate::error::Error;
 use crate::wait::{Deadline, Event, Spinner, WaitPolicy, Woken};
 use std::sync::Arc;
@@ -42,12 +42,15 @@ pub enum PutError {
     /// Somebody shut the queue down.
     #[error("the queue was shut down")]
     ShutDown,
-    /// The message does not fit a slot.
-    #[error("the message of {len} bytes is longer than the {limit} of a slot")]
+    /// The pool has no room for the message now, although the ring has.
+    #[error("the queue's memory for long messages is used up")]
+    NoMemory,
+    /// The message fits neither a slot nor the pool.
+    #[error("the message of {len} bytes is longer than the limit of {limit}")]
     TooLong {
         /// Bytes of the message.
         len: usize,
-        /// Bytes of a slot.
+        /// Bytes of the longest.
         limit: usize,
     },
     /// The segment's bytes make no sense. This process will not use it any more.
@@ -77,6 +80,9 @@ pub enum GetError {
     /// The queue was shut down, and there will be no more messages.
     #[error("the queue was shut down")]
     ShutDown,
+    /// The message was taken and does not fit the buffer: here it is.
+    #[error("the message of {} bytes is longer than the buffer", .0.len())]
+    Long(Box<ReadGrant>),
     /// The segment's bytes make no sense. This process will not use it any more.
     #[error("the queue is corrupted: {0}")]
     Corrupted(&'static str),
@@ -115,7 +121,8 @@ impl SharedRing {
     /// # Errors
     ///
     /// [`PutError::Full`], also while a getter that has claimed the oldest message
-    /// still copies it; [`PutError::Contended`] and the lasting ones.
+    /// still copies it; [`PutError::NoMemory`] if the message is longer than a slot and
+    /// the pool has no room for it; [`PutError::Contended`] and the lasting ones.
     #[inline]
     pub fn try_put(&self, message: &[u8]) -> Result<(), PutError> {
         let attachment = self.attachment()?;
@@ -130,12 +137,12 @@ impl SharedRing {
     ///
     /// # Blocking
     ///
-    /// As long as the ring is full, at most until `deadline`. `spinner` decides how
-    /// long it looks before it sleeps.
+    /// As long as the ring is full, or the pool where the message is longer than a slot,
+    /// at most until `deadline`. `spinner` decides how long it looks before it sleeps.
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] at the deadline, [`PutError::Interrupted`] and the lasting
+    /// [`PutError::Full`] or [`PutError::NoMemory`] at the deadline, [`PutError::Interrupted`] and the lasting
     /// ones.
     #[inline]
     pub fn put(
@@ -162,6 +169,7 @@ impl SharedRing {
     /// # Errors
     ///
     /// [`GetError::Empty`], also while the next message's putter has not finished;
+    /// [`GetError::Long`] with a message in blocks that is longer than `buffer`;
     /// [`GetError::Contended`] and the lasting ones.
     #[inline]
     pub fn try_get(&self, buffer: &mut [u8]) -> Result<usize, GetError> {
@@ -180,8 +188,8 @@ impl SharedRing {
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] at the deadline, [`GetError::Interrupted`] and the lasting
-    /// ones.
+    /// [`GetError::Empty`] at the deadline, [`GetError::Long`] with a message in blocks
+    /// that is longer than `buffer`, [`GetError::Interrupted`] and the lasting ones.
     #[inline]
     pub fn get(
         &self,
@@ -203,6 +211,9 @@ fn try_put_failed(
     message: &[u8],
     why: TryPut,
 ) -> Result<(), PutError> {
+    if why == TryPut::TooLong {
+        return grants::try_put_long(attachment, message);
+    }
     let last = put_failed(attachment, why, message.len());
     retry(attachment, last, || put_once(attachment, message))
         .unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
@@ -227,6 +238,9 @@ fn put_wait(
     spinner: &mut Spinner,
     deadline: Deadline,
 ) -> Result<(), PutError> {
+    if why == TryPut::TooLong {
+        return grants::put_long(attachment, message, spinner, deadline);
+    }
     if let Try::Done(result) = put_failed(attachment, why, message.len()) {
         return result;
     }
@@ -276,8 +290,9 @@ pub(super) fn put_failed<T>(attachment: &Attachment, why: TryPut, len: usize) ->
         TryPut::Pending(position) => Try::Pending(Announcement::get(position)),
         TryPut::Busy => Try::Busy,
         TryPut::ShutDown => Try::Done(Err(PutError::ShutDown)),
+        TryPut::NoMemory => Try::Done(Err(PutError::NoMemory)),
         TryPut::TooLong => {
-            let limit = attachment.ring.payload_size();
+            let limit = attachment.ring.max_message();
             Try::Done(Err(PutError::TooLong { len, limit }))
         }
         TryPut::Corrupted(what) => {
@@ -294,12 +309,16 @@ pub(super) fn get_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<u
     }
 }
 
-pub(super) fn get_failed<T>(attachment: &Attachment, why: TryGet) -> Try<T, GetError> {
+pub(super) fn get_failed<T>(attachment: &Arc<Attachment>, why: TryGet) -> Try<T, GetError> {
     match why {
         TryGet::Empty => Try::Blocked,
         TryGet::Pending(position) => Try::Pending(Announcement::put(position)),
         TryGet::Busy => Try::Busy,
         TryGet::ShutDown => Try::Done(Err(GetError::ShutDown)),
+        TryGet::Long(place) => Try::Done(Err(match ReadGrant::open(attachment, place) {
+            Ok(grant) => GetError::Long(Box::new(grant)),
+            Err(error) => error,
+        })),
         TryGet::Corrupted(what) => {
             attachment.poison();
             Try::Done(Err(GetError::Corrupted(what)))

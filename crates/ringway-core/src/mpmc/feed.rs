@@ -6,6 +6,7 @@
 
 use super::attachment::Attachment;
 use super::blocking::{Ended, PutError, Try, put_failed, wait};
+use super::grants;
 use super::position::POSITION_MASK;
 use super::put::{ATTEMPTS, TryPut};
 use super::ring::Ring;
@@ -14,7 +15,7 @@ use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State};
 use crate::peer::{Actor, Committed};
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::{fence, spin_hint};
-use crate::wait::{Deadline, Spinner, WaitPolicy};
+use crate::wait::{Deadline, Event, Spinner, WaitPolicy};
 use std::sync::Arc;
 
 impl Ring {
@@ -25,7 +26,7 @@ impl Ring {
     /// As there; [`TryPut::ShutDown`] after an immediate shutdown.
     pub fn try_put_accepted(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
         match self.try_put(actor, message) {
-            Err(TryPut::ShutDown) => self.put_after_shutdown(actor, message),
+            Err(TryPut::ShutDown) => self.put_after_shutdown(actor, |at| self.write(at, message)),
             other => other,
         }
     }
@@ -61,9 +62,13 @@ impl Ring {
     }
 
     /// The steps of a put, on a word that keeps its flag. Rare and slow: any doubt
-    /// about a slot is "pending".
+    /// about a slot is "pending". `write` writes the message to a position.
     #[cold]
-    fn put_after_shutdown(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
+    pub(super) fn put_after_shutdown(
+        &self,
+        actor: &mut Actor,
+        write: impl Fn(u64),
+    ) -> Result<(), TryPut> {
         for _ in 0..ATTEMPTS {
             // ORDERING mpmc-claim (acquire): at least what the last claim left. SeqCst, as the
             // look below.
@@ -82,7 +87,7 @@ impl Ring {
                 let next = self.positions.next(tail) | SHUTDOWN;
                 // ORDERING mpmc-claim (SeqCst): as in `claim_put`.
                 if self.enqueue_pos.compare_exchange(word, next, SeqCst, Relaxed).is_ok() {
-                    self.write(tail, message);
+                    write(tail);
                     self.publish(tail);
                     self.not_empty.notify();
                     self.actors.count_one(actor, Committed::Put);
@@ -123,16 +128,23 @@ impl SharedRing {
     /// immediate shutdown; [`PutError::Interrupted`] and the lasting ones.
     pub fn put_accepted(&self, message: &[u8], stop: &dyn Fn() -> bool) -> Result<(), PutError> {
         let attachment = self.attachment()?;
-        let once = || accepted_once(attachment, message, stop);
         let ring = &attachment.ring;
-        let mut spinner = Spinner::new(WaitPolicy::Block);
-        wait(attachment, ring.not_full(), &mut spinner, Deadline::NEVER, || true, once)
-            .unwrap_or_else(|ended| {
-                Err(match ended {
-                    Ended::TimedOut => PutError::Full,
-                    Ended::Interrupted => PutError::Interrupted,
-                })
-            })
+        let mut blocks = None;
+        if message.len() > ring.payload_size() {
+            // Filled before anything is claimed.
+            let once = || stopped(stop, grants::accepted_long(attachment, message));
+            blocks = Some(wait_long(attachment, ring.pool.freed(), once)?);
+        }
+        let once = || {
+            stopped(
+                stop,
+                accepted_once(attachment, || match &mut blocks {
+                    Some(blocks) => blocks.commit_accepted_once(),
+                    None => put_accepted_once(attachment, message),
+                }),
+            )
+        };
+        wait_long(attachment, ring.not_full(), once)
     }
 
     /// Says that [`put_accepted`](Self::put_accepted) has put an item, and so many wait
@@ -160,6 +172,7 @@ impl SharedRing {
     pub fn look_up(&self) {
         if let Ok(attachment) = self.attachment() {
             attachment.ring.not_full().broadcast();
+            attachment.ring.pool.freed().broadcast();
         }
     }
 
@@ -171,23 +184,47 @@ impl SharedRing {
     }
 }
 
+/// Waits without a deadline.
+fn wait_long<T>(
+    attachment: &Attachment,
+    event: &Event,
+    once: impl FnMut() -> Try<T, PutError>,
+) -> Result<T, PutError> {
+    let mut spinner = Spinner::new(WaitPolicy::Block);
+    wait(attachment, event, &mut spinner, Deadline::NEVER, || true, once).unwrap_or_else(|ended| {
+        Err(match ended {
+            Ended::TimedOut => PutError::Full,
+            Ended::Interrupted => PutError::Interrupted,
+        })
+    })
+}
+
+/// What came of a try, unless there is reason to try no more.
+fn stopped<T>(stop: &dyn Fn() -> bool, tried: Try<T, PutError>) -> Try<T, PutError> {
+    match tried {
+        Try::Done(result) => Try::Done(result),
+        _ if stop() => Try::Done(Err(PutError::Full)),
+        other => other,
+    }
+}
+
 fn accepted_once(
-    attachment: &Arc<Attachment>,
-    message: &[u8],
-    stop: &dyn Fn() -> bool,
+    attachment: &Attachment,
+    put: impl FnOnce() -> Try<(), PutError>,
 ) -> Try<(), PutError> {
     let table = attachment.ring.participants();
     // From here on the item may be counted twice. It ends with `moved_overflow`.
     table.step_overflow(attachment.participant());
+    let tried = put();
+    if !matches!(tried, Try::Done(Ok(()))) {
+        table.step_overflow(attachment.participant());
+    }
+    tried
+}
+
+fn put_accepted_once(attachment: &Arc<Attachment>, message: &[u8]) -> Try<(), PutError> {
     match attachment.with_actor(|ring, actor| ring.try_put_accepted(actor, message)) {
         Ok(()) => Try::Done(Ok(())),
-        Err(why) => {
-            table.step_overflow(attachment.participant());
-            match put_failed(attachment, why, message.len()) {
-                Try::Done(result) => Try::Done(result),
-                _ if stop() => Try::Done(Err(PutError::Full)),
-                other => other,
-            }
-        }
+        Err(why) => put_failed(attachment, why, message.len()),
     }
 }

@@ -1,5 +1,6 @@
 //! Getting.
 
+use super::long::Place;
 use super::position::POSITION_MASK;
 use super::put::{ATTEMPTS, At};
 use super::ring::Ring;
@@ -22,6 +23,10 @@ pub enum TryGet {
     ShutDown,
     /// The memory makes no sense: what was wrong. If it was the message, it is gone.
     Corrupted(&'static str),
+    /// The next message is longer than the buffer, and nothing of it was cut: it is the
+    /// caller's now, and stays where it is until the caller
+    /// [copies](Ring::copy_taken) and [releases](Ring::release_taken) it.
+    Long(Place),
 }
 
 /// The slot was released, and what it held was no message.
@@ -92,8 +97,7 @@ impl Ring {
         // Relaxed: a first guess. The slot's state and the CAS decide.
         let head = self.dequeue_pos.load(Relaxed);
         match self.get_at::<ANNOUNCE>(actor, buffer, head) {
-            At::Done(Some(len)) => Ok(len),
-            At::Done(None) => Err(WRONG_LENGTH),
+            At::Done(answer) => answer,
             At::Lost(_) | At::NotFree => self.get_slow::<ANNOUNCE>(actor, buffer),
         }
     }
@@ -105,7 +109,7 @@ impl Ring {
         actor: &mut Actor,
         buffer: &mut [u8],
         head: u64,
-    ) -> At<Option<usize>> {
+    ) -> At<Result<usize, TryGet>> {
         let lap = self.positions.lap(head);
         let Some(slot) = self.slot(head) else { return At::NotFree };
         if slot.state() != State::of(Phase::Full, lap) {
@@ -117,11 +121,13 @@ impl Ring {
         if let Err(seen) = self.claim_get(head) {
             return At::Lost(seen);
         }
-        let len = slot.read(self.payload_size(), buffer);
+        let Some(len) = slot.read(self.payload_size(), buffer) else {
+            return At::Done(self.get_long(actor, head, buffer));
+        };
         slot.release(self.positions.lap_after(lap));
         self.not_full.notify();
         self.actors.count_one(actor, Committed::Get);
-        At::Done(len)
+        At::Done(Ok(len))
     }
 
     /// The first attempt failed. Apart from it, so that it stays short.
@@ -137,7 +143,7 @@ impl Ring {
         while attempts > 0 {
             attempts -= 1;
             match self.get_at::<ANNOUNCE>(actor, buffer, head) {
-                At::Done(len) => return len.ok_or(WRONG_LENGTH),
+                At::Done(answer) => return answer,
                 At::Lost(seen) => {
                     head = seen;
                     spin_hint();
@@ -249,46 +255,14 @@ impl Ring {
         self.take_redelivered(actor, buffer)
     }
 
-    /// Takes the oldest message that a dead getter left.
+    /// Takes a message that a dead getter left, the oldest in a slot first.
     fn take_redelivered(
         &self,
         actor: &mut Actor,
         buffer: &mut [u8],
     ) -> Option<Result<usize, TryGet>> {
-        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks: none of them is
-        // missed before it is taken down.
-        let marked = self.marks.load(Acquire);
-        // Before dequeue_pos lie the positions of its lap and before, oldest first
-        // from its own slot on.
-        let first = self.positions.index(self.dequeue_pos.load(Relaxed));
-        let slots = self.capacity();
-        for index in (first.min(slots)..slots).chain(0..first.min(slots)) {
-            let Some(word) = self.state_word(index) else { continue };
-            // ORDERING mpmc-commit (acquire): the message, as for FULL.
-            let state = State(word.load(Acquire));
-            if state.phase() != Some(Phase::Redeliver) {
-                continue;
-            }
-            // From here on the slot is ours; repair finds our name in it.
-            let mine = State::owned(Phase::Taken, state.lap(), actor.participant());
-            // Relaxed: the load above acquired the message, and a slot comes to this
-            // word once per lap.
-            if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
-                continue;
-            }
-            self.count_attempt(index);
-            let len = self.read(index, buffer);
-            // ORDERING mpmc-commit (SeqCst): COMMIT. An RMW, because putters that saw
-            // TAKEN sleep long: they see this, or we see them.
-            word.swap(State::of(Phase::Empty, self.positions.lap_after(state.lap())).0, SeqCst);
-            self.not_full.notify();
-            self.actors.count_one(actor, Committed::Get);
-            return Some(len.ok_or(WRONG_LENGTH));
-        }
-        // None is left, unless one was marked since: then the generation has grown.
-        // ORDERING mpmc-mark (SeqCst): as every change of the marks.
-        let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
-        None
+        let place = self.claim_redelivered(actor.participant())?;
+        Some(self.get_taken(actor, place, buffer))
     }
 
     // ---- Shutting down --------------------------------------------------------
@@ -318,6 +292,7 @@ impl Ring {
         }
         self.not_empty.broadcast();
         self.not_full.broadcast();
+        self.pool.freed().broadcast();
     }
 
     /// Whether the ring was shut down.
@@ -333,14 +308,14 @@ impl Ring {
     }
 
     /// Takes and drops what is there, by ordinary gets.
-    fn discard(&self, actor: &mut Actor) {
-        // Nothing new comes: at most a message per slot, and one redelivered.
-        for _ in 0..2 * self.capacity() {
-            if let Some(Ok(_)) = self.take_redelivered(actor, &mut []) {
-                continue;
-            }
-            match self.get_next::<true>(actor, &mut []) {
+    pub(super) fn discard(&self, actor: &mut Actor) {
+        // Nothing new comes: at most a message per slot and lease record, and one
+        // redelivered.
+        for _ in 0..2 * self.capacity() + self.geometry().leases {
+            let redelivered = self.take_redelivered(actor, &mut []);
+            match redelivered.unwrap_or_else(|| self.get_next::<true>(actor, &mut [])) {
                 Ok(_) | Err(TryGet::Busy) => {}
+                Err(TryGet::Long(place)) => self.release_taken(actor, place),
                 Err(_) => break,
             }
         }

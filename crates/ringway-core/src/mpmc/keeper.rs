@@ -185,6 +185,7 @@ impl Keeper {
         if self.ring.may_have_room() {
             self.ring.not_full().notify_all();
         }
+        self.ring.pool.freed().notify_all();
     }
 
     /// Restores our own word, should somebody have overwritten it.

@@ -7,12 +7,16 @@
 //! 4224                128         dequeue_pos u64: position, marks u64                   getters CAS
 //! 4352                128         not_empty u32: event word getters sleep on
 //! 4480                128         not_full u32: event word putters sleep on
-//! 4608                128         tombs u64: positions ever given up; rest zero
+//! 4608                128         tombs u64: positions ever given up;
+//!                              freed u32 at 4672: event word putters sleep on that found no blocks
 //! 4736                128         tasks_done u32: event word joiners of a joinable queue sleep on
 //!                              changes u32 at 4800: times that anybody joined or left, watched
 //! 4864                M × 128     participant records, 1 to M (see `at::participant`)
 //! ..                  A × 128     actor records (see `at::actor`)
 //! ..                  N × slot    slots: state u64, meta u64, payload
+//! ..                  L × lease   lease records: a slot each, and where it came from (`leases`)
+//! ..                  B × 16      owner word and link of each block (`crate::blocks`)
+//! page                            the blocks: large, medium, small
 //! ```
 //!
 //! Hot words have 128-byte lines of their own. A participant is a process's
@@ -21,6 +25,7 @@
 
 use super::position::Positions;
 use super::word::MAX_PARTICIPANTS;
+use crate::blocks::PoolGeometry;
 use crate::error::{Error, Result};
 use crate::segment::{BODY, PARAMS};
 
@@ -41,6 +46,7 @@ pub(crate) mod at {
     pub(crate) const NOT_EMPTY: u64 = BODY + 2 * LINE;
     pub(crate) const NOT_FULL: u64 = BODY + 3 * LINE;
     pub(crate) const TOMBS: u64 = BODY + 4 * LINE;
+    pub(crate) const FREED: u64 = TOMBS + 64;
     pub(crate) const TASKS_DONE: u64 = BODY + 5 * LINE;
     pub(crate) const CHANGES: u64 = TASKS_DONE + 64;
     pub(crate) const PARTICIPANTS: u64 = BODY + 6 * LINE;
@@ -97,6 +103,7 @@ pub(crate) mod at {
     const _: () = assert!(ENQUEUE_POS / LINE != DEQUEUE_POS / LINE);
     const _: () = assert!(DEQUEUE_POS / LINE != NOT_EMPTY / LINE);
     const _: () = assert!(NOT_EMPTY / LINE != NOT_FULL / LINE);
+    const _: () = assert!(FREED + 4 <= TOMBS + LINE);
     const _: () = assert!(TOMBS + LINE <= TASKS_DONE && TASKS_DONE + LINE <= PARTICIPANTS);
     const _: () = assert!(CHANGES + 4 <= TASKS_DONE + LINE);
     // No record straddles a page.
@@ -109,7 +116,10 @@ mod param {
     pub(super) const SLOT_SIZE: usize = 1;
     pub(super) const PARTICIPANTS: usize = 2;
     pub(super) const ACTORS: usize = 3;
-    pub(super) const USED: usize = 4;
+    pub(super) const LEASES: usize = 4;
+    /// The pool's from here on.
+    pub(super) const POOL: usize = 5;
+    const USED: usize = POOL + super::PoolGeometry::PARAMS;
     const _: () = assert!(USED <= super::PARAMS);
 }
 
@@ -126,17 +136,26 @@ pub struct Options {
     /// The most threads that use the ring at a time, over all processes; each process
     /// holds one more for itself. Each takes 128 bytes.
     pub actors: u32,
+    /// Grants that can be held at a time without holding up a slot, 0 to 4096. Each takes
+    /// a slot's bytes and up to 120 more.
+    pub leases: u32,
+    /// Bytes for messages that are longer than a slot, rounded up to whole blocks; 0 for
+    /// none. With 16 bytes more per block.
+    pub pool: u64,
 }
 
 impl Options {
-    /// `slots` slots of `payload` bytes, for 64 processes and 256 threads.
+    /// `slots` slots of `payload` bytes, for 64 processes and 256 threads, without a pool
+    /// and lease records.
     pub fn new(slots: u64, payload: u32) -> Self {
-        Self { slots, payload, participants: 64, actors: 256 }
+        Self { slots, payload, participants: 64, actors: 256, leases: 0, pool: 0 }
     }
 }
 
 /// The most actors.
 const MAX_ACTORS: u64 = 1 << 20;
+/// The most lease records.
+const MAX_LEASES: u64 = 4096;
 /// The smallest slot: 16 bytes of words and 16 of payload.
 const MIN_SLOT: u64 = 32;
 const MAX_SLOT: u64 = 1 << 16;
@@ -151,7 +170,9 @@ pub struct Geometry {
     pub(crate) actors: u32,
     pub(crate) actors_at: u64,
     pub(crate) slots_at: u64,
-    end: u64,
+    pub(crate) leases: u64,
+    pub(crate) leases_at: u64,
+    pub(crate) pool: PoolGeometry,
 }
 
 impl Geometry {
@@ -172,7 +193,12 @@ impl Geometry {
             ..=64 => exact.next_power_of_two().max(MIN_SLOT),
             _ => exact.next_multiple_of(64),
         };
-        Self::checked(options.slots, slot_size, options.participants.into(), options.actors.into())
+        let actors = options.actors.into();
+        let ring = Self::checked(options.slots, slot_size, options.participants.into(), actors)?;
+        let ring = ring.with_leases(options.leases.into())?;
+        let pool = PoolGeometry::of_size(options.pool, ring.payload_size(), ring.leases_end());
+        let too_large = || Error::out_of_range("a pool", options.pool, "at most 2^44 bytes");
+        Ok(Self { pool: pool.ok_or_else(too_large)?, ..ring })
     }
 
     /// The layout that a header's params describe, in a memory of `total_len` bytes.
@@ -184,11 +210,15 @@ impl Geometry {
         let wrong = |_| Error::corrupted(label, "its ring's dimensions are out of range");
         let [slots, slot_size] = [params[param::SLOTS], params[param::SLOT_SIZE]];
         let [participants, actors] = [params[param::PARTICIPANTS], params[param::ACTORS]];
-        let geometry = Self::checked(slots, slot_size, participants, actors).map_err(wrong)?;
-        if geometry.end > total_len {
+        let ring = Self::checked(slots, slot_size, participants, actors).map_err(wrong)?;
+        let ring = ring.with_leases(params[param::LEASES]).map_err(wrong)?;
+        let of_pool = std::array::from_fn(|index| params[param::POOL + index]);
+        let pool = PoolGeometry::checked(of_pool, ring.leases_end())
+            .ok_or_else(|| Error::corrupted(label, "its pool's dimensions are out of range"))?;
+        if pool.end() > total_len {
             return Err(Error::corrupted(label, "its ring does not fit its length"));
         }
-        Ok(geometry)
+        Ok(Self { pool, ..ring })
     }
 
     fn checked(slots: u64, slot_size: u64, participants: u64, actors: u64) -> Result<Self> {
@@ -212,8 +242,37 @@ impl Geometry {
         // Cannot overflow: each factor was bounded above; the sum is below 2^47.
         let actors_at = at::PARTICIPANTS + u64::from(participants) * LINE;
         let slots_at = actors_at + u64::from(actors) * LINE;
-        let end = slots_at + slots * slot_size;
-        Ok(Self { positions, slot_size, participants, actors, actors_at, slots_at, end })
+        let leases_at = (slots_at + slots * slot_size).next_multiple_of(64);
+        let pool = PoolGeometry::none(leases_at);
+        let leases = 0;
+        Ok(Self {
+            positions,
+            slot_size,
+            participants,
+            actors,
+            actors_at,
+            slots_at,
+            leases,
+            leases_at,
+            pool,
+        })
+    }
+
+    fn with_leases(self, leases: u64) -> Result<Self> {
+        if leases > MAX_LEASES {
+            return Err(Error::out_of_range("a number of lease records", leases, "at most 4096"));
+        }
+        Ok(Self { leases, ..self })
+    }
+
+    /// Bytes of a lease record: a slot's, and a line that says where it came from.
+    pub(crate) fn lease_size(&self) -> u64 {
+        self.slot_size.next_multiple_of(64) + 64
+    }
+
+    /// Where the lease records end. Cannot overflow: at most 4096 of 64 KiB.
+    fn leases_end(&self) -> u64 {
+        self.leases_at + self.leases * self.lease_size()
     }
 
     /// The numbers to keep in the header.
@@ -223,17 +282,24 @@ impl Geometry {
         params[param::SLOT_SIZE] = self.slot_size;
         params[param::PARTICIPANTS] = self.participants.into();
         params[param::ACTORS] = self.actors.into();
+        params[param::LEASES] = self.leases;
+        params[param::POOL..][..PoolGeometry::PARAMS].copy_from_slice(&self.pool.params());
         params
     }
 
     /// Bytes of the segment, header page included.
     pub fn total_len(&self) -> u64 {
-        self.end
+        self.pool.end()
     }
 
     /// Bytes after the header page.
     pub fn body_len(&self) -> u64 {
-        self.end - BODY
+        self.pool.end() - BODY
+    }
+
+    /// The pool for longer messages.
+    pub fn pool(&self) -> &PoolGeometry {
+        &self.pool
     }
 
     /// Bytes of the largest message that fits a slot.
@@ -249,7 +315,9 @@ mod tests {
     #[test]
     fn params_describe_the_geometry() {
         for (slots, payload) in [(1, 0), (3, 8), (10, 48), (1000, 49), (1 << 24, 65_520)] {
-            let made = Geometry::new(&Options::new(slots, payload)).unwrap();
+            let options = Options { leases: 5, pool: 100_000, ..Options::new(slots, payload) };
+            let made = Geometry::new(&options).unwrap();
+            assert!(made.pool().bytes() >= 100_000);
             let read = Geometry::from_params(&made.params(), made.total_len(), "it").unwrap();
             assert_eq!(made, read);
             assert!(made.payload_size() >= payload.into());
@@ -268,7 +336,8 @@ mod tests {
 
     #[test]
     fn every_dimension_is_checked() {
-        let good = Geometry::new(&Options::new(10, 8)).unwrap().params();
+        let options = Options { leases: 3, pool: 1 << 16, ..Options::new(10, 8) };
+        let good = Geometry::new(&options).unwrap().params();
         for (i, bad) in [
             (param::SLOTS, 0),
             (param::SLOTS, u64::MAX),
@@ -279,6 +348,12 @@ mod tests {
             (param::PARTICIPANTS, 1 << 32 | 1),
             (param::ACTORS, 0),
             (param::ACTORS, u64::MAX),
+            (param::LEASES, 4097),
+            (param::LEASES, u64::MAX),
+            (param::POOL, 1),
+            (param::POOL, u64::MAX),
+            (param::POOL + 1, u64::MAX),
+            (param::POOL + 3, 1 << 24),
         ] {
             let mut params = good;
             params[i] = bad;

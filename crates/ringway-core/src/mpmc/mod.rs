@@ -52,8 +52,11 @@
 //! GetError: Empty | Contended | Interrupted | ShutDown | Corrupted | Poisoned | Attach(Error)
 //! ```
 //!
-//! A get copies at most `buffer.len()` bytes and returns the length of the message,
-//! which is consumed; with a buffer of `payload_size()` bytes nothing is ever cut.
+//! A get copies at most `buffer.len()` bytes of a message in a slot and returns the length
+//! of the message, which is consumed; with a buffer of `payload_size()` bytes nothing is
+//! ever cut. A longer message is in [blocks](crate::blocks): it comes whole, or as a
+//! [`ReadGrant`] if the buffer does not hold it.
+//!
 //! Nothing that can allocate, panic or run a caller's code stands between claim and
 //! commit: encode before a put, decode after a get.
 
@@ -64,9 +67,12 @@ mod blocking_many;
 mod cover;
 mod feed;
 mod get;
+mod grants;
 mod keeper;
 pub(crate) mod layout;
+mod leases;
 mod lend;
+mod long;
 mod many;
 mod position;
 mod put;
@@ -76,14 +82,17 @@ mod recover;
 mod ring;
 mod shared;
 mod slot;
+mod sweep_blocks;
 mod tasks;
 mod word;
 
 pub use batch::Batch;
 pub use blocking::{GetError, PutError};
 pub use get::TryGet;
+pub use grants::{ReadGrant, WriteGrant};
 pub use keeper::Stats;
 pub use layout::{Geometry, Options};
+pub use long::Place;
 pub use position::{MAX_SLOTS, Positions};
 pub use put::TryPut;
 pub use recover::Recovery;

@@ -24,6 +24,8 @@ pub enum TryPut {
     ShutDown,
     /// The message does not fit a slot.
     TooLong,
+    /// The message does not fit what is free of the pool.
+    NoMemory,
     /// The memory makes no sense: what was wrong.
     Corrupted(&'static str),
 }

@@ -5,16 +5,18 @@
 //! is left to [`blocking`](super::blocking), which may begin anew: nothing has happened.
 
 use super::attachment::Attachment;
-use super::blocking::GetError;
+use super::blocking::{GetError, Try, get_failed};
 use super::ring::Ring;
 use super::shared::SharedRing;
 use super::word::{Announcement, Phase, State, marks};
 use crate::peer::{Actor, Committed};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_hint;
+use std::sync::Arc;
 
 // Lengths that no message has, in place of types that do not fit a register.
-/// The message had an impossible length, and is gone.
+/// The message had an impossible length, or is too long for the buffer: what it is was left
+/// with the actor.
 const WRONG: usize = usize::MAX;
 /// There was no message.
 const MISSED: usize = usize::MAX - 1;
@@ -35,7 +37,7 @@ impl SharedRing {
     ///
     /// # Errors
     ///
-    /// [`GetError::Corrupted`].
+    /// [`GetError::Corrupted`]; [`GetError::Long`].
     #[inline]
     pub fn get_quick(
         &self,
@@ -46,17 +48,21 @@ impl SharedRing {
         let get = |ring: &Ring, actor: &mut Actor| ring.get_quick(actor, buffer, looks);
         match attachment.with_own_actor(get)? {
             MISSED => None,
-            WRONG => Some(Err(attachment.wrong_length())),
+            WRONG => attachment.no_length(),
             len => Some(Ok(len)),
         }
     }
 }
 
 impl Attachment {
+    /// What came of a get of this thread that has [`WRONG`] for a length.
     #[cold]
-    fn wrong_length(&self) -> GetError {
-        self.poison();
-        GetError::Corrupted("a message's length")
+    fn no_length(self: &Arc<Self>) -> Option<Result<usize, GetError>> {
+        let left = self.with_own_actor(|_, actor| actor.take_left()).flatten();
+        match get_failed(self, left?) {
+            Try::Done(result) => Some(result),
+            _ => None,
+        }
     }
 }
 
@@ -137,11 +143,22 @@ impl Ring {
             own.announce(Announcement::IDLE);
             return MISSED;
         }
-        let len = slot.read(self.payload_size(), buffer);
+        let Some(len) = slot.read(self.payload_size(), buffer) else {
+            return self.get_elsewhere(actor, head, buffer);
+        };
         slot.release(self.positions.lap_after(lap));
         self.not_full.notify();
         own.count_one(Committed::Get);
-        len.unwrap_or(WRONG)
+        len
+    }
+
+    /// The message at `head`, which was claimed, is not in its slot.
+    #[cold]
+    fn get_elsewhere(&self, actor: &mut Actor, head: u64, buffer: &mut [u8]) -> usize {
+        self.get_long(actor, head, buffer).unwrap_or_else(|why| {
+            actor.leave(why);
+            WRONG
+        })
     }
 
     /// The others.

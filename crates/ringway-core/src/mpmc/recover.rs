@@ -18,6 +18,7 @@
 //! repair answers [`Recovery::Retry`].
 
 use super::cover::Claimant;
+use super::long::Place;
 use super::position::POSITION_MASK;
 use super::ring::Ring;
 use super::word::{Announcement, Phase, State, marks};
@@ -42,11 +43,11 @@ pub enum Recovery {
 impl Ring {
     /// Repairs what participant `dead` left, if it is proven dead: unclaims or buries
     /// its claims, redelivers what it had taken and not committed, frees its actors and
-    /// its record, and wakes every sleeper.
+    /// its record, frees the blocks that nothing names, and wakes every sleeper.
     ///
     /// Any survivor may call this at any time, many at once; a repairer may be killed
     /// anywhere. The caller must not be amidst an operation. Takes time in proportion
-    /// to slots and actors.
+    /// to slots, actors and blocks.
     pub fn recover(&self, dead: u32, liveness: &dyn Liveness) -> Recovery {
         let mut outcome = Recovery::Busy;
         liveness.alone(dead, &mut || outcome = self.recover_alone(dead, liveness));
@@ -68,11 +69,15 @@ impl Ring {
         for actor in self.actors.of(dead) {
             resolved &= self.resolve(actor, dead, liveness);
         }
+        // Lease records first: which of slot and record is the truth, the slot tells.
+        self.settle_leases(dead);
         self.sweep(dead);
+        self.sweep_blocks(dead);
         self.settle_discard();
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up.
         self.not_empty.broadcast();
         self.not_full.broadcast();
+        self.pool.freed().broadcast();
         if !resolved {
             return Recovery::Retry;
         }
@@ -164,7 +169,7 @@ impl Ring {
         true
     }
 
-    fn count_given_back(&self, repaired: State) {
+    pub(super) fn count_given_back(&self, repaired: State) {
         if repaired.phase() == Some(Phase::Redeliver) {
             // Relaxed: a count for people.
             self.given_back.fetch_add(1, Relaxed);
@@ -179,7 +184,7 @@ impl Ring {
 
     /// Settles every slot that bears the name of the dead, and marks what is to be
     /// redelivered and what is a tomb, whoever left it.
-    fn sweep(&self, dead: u32) {
+    pub(super) fn sweep(&self, dead: u32) {
         let mut redeliver = false;
         for index in 0..self.capacity() {
             let Some(word) = self.state_word(index) else { continue };
@@ -200,6 +205,7 @@ impl Ring {
                     State::of(Phase::Redeliver, state.lap())
                 }
                 Some(Phase::Freeing) if state.owner() == dead => {
+                    self.free_rest(Place::slot(index));
                     State::of(Phase::Empty, self.positions.lap_after(state.lap()))
                 }
                 _ => continue,

@@ -7,8 +7,9 @@
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
 use super::slot::Slot;
-use super::word::{Announcement, IMMEDIATE, Meta, Phase, SHUTDOWN, State, marks};
-use crate::memory::{Memory, OutOfBounds, Records, Word64};
+use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
+use crate::blocks::Pool;
+use crate::memory::{Memory, OutOfBounds, Records, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
@@ -30,6 +31,12 @@ pub struct Ring {
     pub(super) participants: Participants,
     pub(super) actors: Actors,
     slots: Records<{ at::slot::PAYLOAD }>,
+    /// The same slots and the lease records as bytes, for `long`.
+    pub(super) slot_bytes: Region,
+    pub(super) slot_size: usize,
+    pub(super) leases: Region,
+    pub(super) lease_size: usize,
+    pub(super) pool: Pool,
     /// Tombs made and messages given back by repairs through this very value. Private
     /// memory.
     pub(super) tombs_made: AtomicU64,
@@ -44,7 +51,9 @@ impl Ring {
     ///
     /// [`OutOfBounds`] if the memory is too small.
     pub fn new(memory: &Memory, geometry: Geometry) -> Result<Self, OutOfBounds> {
-        let len = geometry.total_len() - geometry.slots_at;
+        let len = geometry.positions.slots() * geometry.slot_size;
+        let leases = geometry.leases * geometry.lease_size();
+        let freed = Event::new(memory.word32(at::FREED)?);
         let too_large = |_| OutOfBounds { at: geometry.slots_at, len };
         let slot_size = usize::try_from(geometry.slot_size).map_err(too_large)?;
         let slots = Records::new(memory.region(geometry.slots_at, len)?, slot_size);
@@ -61,6 +70,11 @@ impl Ring {
             participants,
             actors: Actors::new(memory, geometry.actors_at, geometry.actors)?,
             slots,
+            slot_bytes: memory.region(geometry.slots_at, len)?,
+            slot_size,
+            leases: memory.region(geometry.leases_at, leases)?,
+            lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
+            pool: Pool::new(memory, geometry.pool, freed)?,
             tombs_made: AtomicU64::new(0),
             given_back: AtomicU64::new(0),
             geometry,
@@ -196,15 +210,6 @@ impl Ring {
         }
     }
 
-    /// Counts one more getter that died with the message. The slot is ours alone.
-    pub(super) fn count_attempt(&self, position: u64) {
-        if let Some(slot) = self.slot(position) {
-            let word = slot.meta_word();
-            // Relaxed: released with the slot.
-            word.store(Meta(word.load(Relaxed)).tried_again().0, Relaxed);
-        }
-    }
-
     // ---- What can be seen -----------------------------------------------------
 
     /// Both positions at one moment, `enqueue_pos` with its flags. `None` if they keep
@@ -285,7 +290,8 @@ impl Ring {
             // again meanwhile.
             let _ = self.marks.compare_exchange(marked, marked & !marks::TOMBS, SeqCst, Relaxed);
         }
-        (len.saturating_sub(tombs) + waiting).min(self.capacity())
+        // Grants that were given back come on top: their slots may be in use again.
+        (len.saturating_sub(tombs) + waiting).min(self.capacity()) + self.leases_given_back()
     }
 
     /// Whether there is no message.  May be wrong as soon as it returns.

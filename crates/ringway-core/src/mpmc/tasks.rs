@@ -8,6 +8,7 @@
 
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_once, retry, wait};
+use super::grants::{ReadGrant, ref_once};
 use super::ring::Ring;
 use super::shared::SharedRing;
 use crate::peer::TaskCount;
@@ -59,7 +60,7 @@ impl SharedRing {
     /// As there.
     pub fn try_get_task(&self, buffer: &mut [u8]) -> Result<usize, GetError> {
         let attachment = self.attachment()?;
-        let mut once = || task_once(attachment, buffer);
+        let mut once = || counted(attachment, || get_once(attachment, buffer));
         let first = once();
         retry(attachment, first, once)
             .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
@@ -78,12 +79,47 @@ impl SharedRing {
         deadline: Deadline,
     ) -> Result<usize, GetError> {
         let attachment = self.attachment()?;
-        let mut once = || task_once(attachment, buffer);
+        let mut once = || counted(attachment, || get_once(attachment, buffer));
         if let Try::Done(result) = once() {
             return result;
         }
         let ring = &attachment.ring;
         let hint = || ring.may_have_message();
+        wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::TimedOut => GetError::Empty,
+                Ended::Interrupted => GetError::Interrupted,
+            })
+        })
+    }
+
+    /// As [`try_get_ref`](Self::try_get_ref), and what is taken counts as a task.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_get_ref_task(&self) -> Result<ReadGrant, GetError> {
+        let attachment = self.attachment()?;
+        let once = || ref_task_once(attachment);
+        retry(attachment, once(), once)
+            .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+    }
+
+    /// As [`get_ref`](Self::get_ref), and what is taken counts as a task until
+    /// [`task_done`](Self::task_done), or until the grant is dropped unreleased.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_ref_task(
+        &self,
+        spinner: &mut Spinner,
+        deadline: Deadline,
+    ) -> Result<ReadGrant, GetError> {
+        let attachment = self.attachment()?;
+        let ring = &attachment.ring;
+        let hint = || ring.may_have_message();
+        let once = || ref_task_once(attachment);
         wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
             Err(match ended {
                 Ended::TimedOut => GetError::Empty,
@@ -160,13 +196,32 @@ impl Attachment {
     fn tasks(&self) -> Option<&AtomicU64> {
         self.ring.participants().tasks(self.participant())
     }
+
+    /// What counted as a task of this process was not taken after all, or given back.
+    pub(super) fn forget_task(&self) {
+        give_back(self, 1);
+    }
 }
 
-fn task_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
+fn ref_task_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
+    let mut taken = counted(attachment, || ref_once(attachment));
+    if let Try::Done(Ok(grant)) = &mut taken {
+        grant.set_task();
+    }
+    taken
+}
+
+/// Counts a task before `once` takes it, and no longer if it took nothing.
+fn counted<T>(
+    attachment: &Attachment,
+    once: impl FnOnce() -> Try<T, GetError>,
+) -> Try<T, GetError> {
     attachment.ring.participants().count_tasks(attachment.participant(), 1);
-    let result = get_once(attachment, buffer);
-    if !matches!(result, Try::Done(Ok(_))) {
-        give_back(attachment, 1);
+    let mut result = once();
+    match &mut result {
+        Try::Done(Ok(_)) => {}
+        Try::Done(Err(GetError::Long(grant))) => grant.set_task(),
+        _ => attachment.forget_task(),
     }
     result
 }

@@ -35,6 +35,8 @@ pub enum Phase {
     Redeliver = 4,
     /// A getter has committed and gives blocks back. The word names it.
     Freeing = 5,
+    /// Of a lease record only: a getter copies what its slot holds. The word names it.
+    Filling = 6,
 }
 
 /// The state word of a slot: `lap:48 | owner:12 | phase:4`. The zero word is EMPTY of
@@ -62,9 +64,11 @@ impl State {
     /// The phase, unless the memory is corrupted.
     #[inline]
     pub fn phase(self) -> Option<Phase> {
-        use Phase::{Empty, Freeing, Full, Redeliver, Taken, Tomb};
+        use Phase::{Empty, Filling, Freeing, Full, Redeliver, Taken, Tomb};
         let bits = self.0 & ((1 << Self::PHASE_BITS) - 1);
-        [Empty, Full, Tomb, Taken, Redeliver, Freeing].into_iter().find(|p| *p as u64 == bits)
+        [Empty, Full, Tomb, Taken, Redeliver, Freeing, Filling]
+            .into_iter()
+            .find(|p| *p as u64 == bits)
     }
 
     /// The participant that owns the slot; 0 for nobody.
@@ -89,6 +93,8 @@ pub struct Meta(pub u64);
 impl Meta {
     /// The kind of a message whose bytes are in the slot.
     pub const INLINE: u8 = 0;
+    /// The kind of a message whose bytes are in blocks that the slot names.
+    pub const BLOCKS: u8 = 1;
 
     /// `len` bytes in the slot.
     #[inline]
@@ -96,7 +102,12 @@ impl Meta {
         Self(u64::from(len))
     }
 
-    /// Bytes of the message.
+    /// A message in blocks. Its length stands beside their names.
+    pub fn blocks() -> Self {
+        Self(u64::from(Self::BLOCKS) << 32)
+    }
+
+    /// Bytes of the message, if they are in the slot.
     #[inline]
     pub fn len(self) -> u64 {
         self.0 & u64::from(u32::MAX)

@@ -5,9 +5,9 @@
 //! its actor alone, until its participant is proven dead.
 
 use crate::memory::{Memory, OutOfBounds, Record, Records};
-use crate::mpmc::Announcement;
 use crate::mpmc::layout::LINE;
 use crate::mpmc::layout::at::{self, RECORD};
+use crate::mpmc::{Announcement, TryGet};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
@@ -20,6 +20,8 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 pub struct Actor {
     index: usize,
     participant: u32,
+    /// Why the last quick get has no length.
+    left: Option<TryGet>,
 }
 
 impl Actor {
@@ -31,6 +33,16 @@ impl Actor {
     /// Which record it is.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Leaves the reason for an answer that has no room for it.
+    #[cold]
+    pub(crate) fn leave(&mut self, why: TryGet) {
+        self.left = Some(why);
+    }
+
+    pub(crate) fn take_left(&mut self) -> Option<TryGet> {
+        self.left.take()
     }
 }
 
@@ -70,7 +82,7 @@ impl Actors {
                 word.compare_exchange(0, participant.into(), Acquire, Relaxed).is_ok()
             })
         })?;
-        Some(Actor { index, participant })
+        Some(Actor { index, participant, left: None })
     }
 
     /// Gives a record back.

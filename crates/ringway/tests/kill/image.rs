@@ -23,6 +23,10 @@ pub(crate) const FULL: u64 = 1;
 pub(crate) const TOMB: u64 = 2;
 pub(crate) const TAKEN: u64 = 3;
 pub(crate) const REDELIVER: u64 = 4;
+pub(crate) const FREEING: u64 = 5;
+
+/// The kind of a message in blocks.
+const BLOCKS: u64 = 1;
 
 /// The kind of an announcement: a batch that was taken.
 const DONE: u64 = 3;
@@ -98,10 +102,79 @@ impl Image {
         PARTICIPANTS + self.param(2) * LINE
     }
 
-    /// State and first word of the payload of every slot.
+    fn slots_at(&self) -> usize {
+        self.actors_at() + self.param(3) * LINE
+    }
+
+    fn leases_at(&self) -> usize {
+        (self.slots_at() + self.slots() * self.param(1)).next_multiple_of(64)
+    }
+
+    fn lease_size(&self) -> usize {
+        self.param(1).next_multiple_of(64) + 64
+    }
+
+    fn owners_at(&self) -> usize {
+        (self.leases_at() + self.param(4) * self.lease_size()).next_multiple_of(64)
+    }
+
+    /// Blocks of each class, large, medium and small, and bytes of each.
+    fn classes(&self) -> [(usize, usize); 3] {
+        let small = self.param(5);
+        [(self.param(6), small << 7), (self.param(7), small << 4), (self.param(8), small)]
+    }
+
+    fn blocks(&self) -> usize {
+        self.classes().iter().map(|class| class.0).sum()
+    }
+
+    /// Blocks that are not free.
+    pub(crate) fn blocks_used(&self) -> usize {
+        let owner = |block| self.word(self.owners_at() + 16 * block) & 0xFF_FFFF;
+        (0..self.blocks()).filter(|block| owner(*block) != 0).count()
+    }
+
+    /// The first word of a block.
+    fn block(&self, mut number: usize) -> u64 {
+        let mut at = (self.owners_at() + 16 * self.blocks()).next_multiple_of(4096);
+        for (count, size) in self.classes() {
+            if number < count {
+                return self.word(at + number * size);
+            }
+            number -= count;
+            at += count * size;
+        }
+        u64::MAX
+    }
+
+    /// State and first word of the message at `at`.
+    fn cell(&self, at: usize) -> (u64, u64) {
+        let (state, first) = (self.word(at), self.word(at + 16));
+        let kind = self.word(at + 8) >> 32 & 0xFF;
+        let name = usize::try_from(first & 0xFF_FFFF).expect("24 bits");
+        match name.checked_sub(1) {
+            Some(number) if kind == BLOCKS => (state, self.block(number)),
+            _ => (state, first),
+        }
+    }
+
+    /// State and first word of the message of every slot.
     pub(crate) fn slot(&self, index: usize) -> (u64, u64) {
-        let at = self.actors_at() + self.param(3) * LINE + index * self.param(1);
-        (self.word(at), self.word(at + 16))
+        self.cell(self.slots_at() + index * self.param(1))
+    }
+
+    fn lease(&self, index: usize) -> (u64, u64) {
+        self.cell(self.leases_at() + index * self.lease_size())
+    }
+
+    /// How many lease records are in a phase.
+    pub(crate) fn leases(&self, phase: u64) -> usize {
+        (0..self.param(4)).filter(|index| self.lease(*index).0 & 15 == phase).count()
+    }
+
+    /// Whether no lease record is in use.
+    pub(crate) fn leases_free(&self) -> bool {
+        self.leases(EMPTY) == self.param(4)
     }
 
     pub(crate) fn phases(&self) -> Vec<u64> {
@@ -116,11 +189,15 @@ impl Image {
     pub(crate) fn held(&self) -> Vec<u64> {
         let done = self.done();
         let slots = (0..self.slots()).filter(|index| !done.contains(index));
-        slots
-            .map(|index| self.slot(index))
+        let slots = slots.map(|index| self.slot(index));
+        let leases = (0..self.param(4)).map(|index| self.lease(index));
+        // One on its way from a slot to a record is in both.
+        let places: std::collections::BTreeSet<_> = slots
+            .chain(leases)
             .filter(|(state, _)| [FULL, TAKEN, REDELIVER].contains(&(state & 15)))
             .map(|s| s.1)
-            .collect()
+            .collect();
+        places.into_iter().collect()
     }
 
     /// The slots that batches have committed as taken and not released.

@@ -7,12 +7,20 @@ use super::tally::Tally;
 use super::verdict;
 use std::collections::BTreeMap;
 
-const PLAIN: Scene =
-    Scene { op: Op::TryPut, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
+const PLAIN: Scene = Scene {
+    op: Op::TryPut,
+    slots: 1,
+    laps: 0,
+    inside: 0,
+    doom: None,
+    bystander: Bystander::None,
+    long: false,
+};
 
 /// The scenes of one operation for a ring of `slots`.
-fn scenes(op: Op, slots: u64) -> Vec<Scene> {
-    let with = |laps, inside, doom, bystander| Scene { op, slots, laps, inside, doom, bystander };
+fn scenes(op: Op, slots: u64, long: bool) -> Vec<Scene> {
+    let with =
+        |laps, inside, doom, bystander| Scene { op, slots, laps, inside, doom, bystander, long };
     let none = Bystander::None;
     match op {
         Op::TryPut => vec![
@@ -26,7 +34,7 @@ fn scenes(op: Op, slots: u64) -> Vec<Scene> {
             with(1, slots, None, none),
             with(0, slots, None, Bystander::Putter),
         ],
-        Op::TryGet => vec![
+        Op::TryGet | Op::GetRef => vec![
             with(0, slots, None, Bystander::Putter),
             with(2, 1, None, none),
             // Another getter has died with the message.
@@ -77,29 +85,30 @@ fn scenes(op: Op, slots: u64) -> Vec<Scene> {
 }
 
 /// Where others die before a repair: the changes of a whole put and a whole get.
-fn dooms() -> Vec<(u64, Doom)> {
-    let puts = survey_of(Op::TryPut, 1, 0).into_iter().map(|point| (0, Doom::Put(point)));
-    let gets = survey_of(Op::TryGet, 1, 1).into_iter().map(|point| (1, Doom::Get(point)));
+fn dooms(long: bool) -> Vec<(u64, Doom)> {
+    let puts = survey_of(Op::TryPut, 1, 0, long).into_iter().map(|point| (0, Doom::Put(point)));
+    let gets = survey_of(Op::TryGet, 1, 1, long).into_iter().map(|point| (1, Doom::Get(point)));
     puts.chain(gets).collect()
 }
 
 /// The same for batches, in a ring of as many slots.
 fn batch_dooms() -> Vec<(u64, Doom)> {
-    let puts = survey_of(Op::PutMany, BATCH, 0).into_iter().map(|p| (0, Doom::PutMany(p)));
-    let gets = survey_of(Op::GetMany, BATCH, BATCH).into_iter();
+    let puts = survey_of(Op::PutMany, BATCH, 0, false).into_iter().map(|p| (0, Doom::PutMany(p)));
+    let gets = survey_of(Op::GetMany, BATCH, BATCH, false).into_iter();
     puts.chain(gets.map(|point| (BATCH, Doom::GetMany(point)))).collect()
 }
 
-fn survey_of(op: Op, slots: u64, inside: u64) -> Vec<Point> {
-    let scene = Scene { op, slots, inside, ..PLAIN };
+fn survey_of(op: Op, slots: u64, inside: u64, long: bool) -> Vec<Point> {
+    let scene = Scene { op, slots, inside, long, ..PLAIN };
     let found = survey(Effort::QUICK, &|| scene.set());
     found.points.into_iter().filter(|point| matches!(point, Point::Change(..))).collect()
 }
 
-/// Kills at every point of every scene of `op`, and prints the line.
+/// Kills at every point of every scene of `op`, with messages that are `long` for slots or
+/// not, and prints the line.
 pub(crate) fn operation(
     name: &str,
-    op: Op,
+    (op, long): (Op, bool),
     effort: Effort,
     paths: &mut BTreeMap<&'static str, usize>,
 ) -> bool {
@@ -113,11 +122,11 @@ pub(crate) fn operation(
             _ => (i + op as usize) as u64 % 3 + 1,
         };
         let chosen = |i: &usize| effort.full || size(*i) == slots;
-        let scenes = scenes(op, slots).into_iter().enumerate();
+        let scenes = scenes(op, slots, long).into_iter().enumerate();
         all.extend(scenes.filter(|(i, _)| chosen(i)).map(|(_, scene)| scene));
     }
     if matches!(op, Op::Repair | Op::Guard) {
-        for (i, (inside, doom)) in dooms().into_iter().enumerate() {
+        for (i, (inside, doom)) in dooms(long).into_iter().enumerate() {
             if !effort.full && i % 3 != 1 {
                 continue;
             }
@@ -128,10 +137,11 @@ pub(crate) fn operation(
                     inside,
                     doom: Some(doom),
                     op,
+                    long,
                     ..PLAIN
                 }));
             } else {
-                all.push(Scene { slots, inside, doom: Some(doom), op, ..PLAIN });
+                all.push(Scene { slots, inside, doom: Some(doom), op, long, ..PLAIN });
             }
         }
         for (i, (inside, doom)) in batch_dooms().into_iter().enumerate() {
@@ -163,10 +173,11 @@ fn kill_all(scene: Scene, effort: Effort, tally: &mut Tally) {
         let result = verdict::after_death(&mut stage, alone);
         tally.note(place, &name, result);
     }
-    // Two that wait for one slot, or one message: who gets it differs from run to run.
+    // Two that wait for one slot, or one message: who gets it differs from run to run. And
+    // a putter that waits for a slot has it before the grant of its message is released.
     let rivals = matches!(
         (scene.op, scene.bystander),
-        (Op::Put, Bystander::Putter) | (Op::Get, Bystander::Getter)
+        (Op::Put | Op::GetRef, Bystander::Putter) | (Op::Get, Bystander::Getter)
     );
     tally.end_scene(&name, !rivals);
 }

@@ -27,7 +27,12 @@ pub(crate) const FIRST: u64 = 100;
 
 const SIGNATURE: u64 = 7;
 /// So that a message has several words to be half written.
-const PAYLOAD: u32 = 40;
+const PAYLOAD: usize = 40;
+/// Bytes of a message in blocks: three of them.
+const LONG: usize = 600;
+/// Bytes for messages in blocks.
+const POOL: u64 = 8 << 10;
+const LEASES: u32 = 2;
 pub(crate) const PARTICIPANTS: u32 = 6;
 
 /// What the victim does.
@@ -41,6 +46,8 @@ pub(crate) enum Op {
     Put,
     /// Waiting, if the ring is empty.
     Get,
+    /// Takes a grant, reads it, releases it.
+    GetRef,
     Open,
     Drop,
     Shutdown,
@@ -88,6 +95,8 @@ pub(crate) struct Scene {
     pub(crate) inside: u64,
     pub(crate) doom: Option<Doom>,
     pub(crate) bystander: Bystander,
+    /// Whether messages are too long for slots.
+    pub(crate) long: bool,
 }
 
 /// A scene with everybody in place.
@@ -118,20 +127,24 @@ pub(crate) fn open(fd: &OwnedFd) -> SharedRing {
 }
 
 /// A message: its number, and words that follow from it.
-fn message(n: u64) -> [u8; PAYLOAD as usize] {
-    let mut bytes = [0; PAYLOAD as usize];
-    for (i, word) in bytes.chunks_exact_mut(8).enumerate() {
-        word.copy_from_slice(
-            &(n.wrapping_mul(if i == 0 { 1 } else { 0x9E37_79B9 << i })).to_le_bytes(),
-        );
+fn message(n: u64, ring: &SharedRing) -> Vec<u8> {
+    let mut bytes = vec![0; length(ring)];
+    for (i, word) in (0..).zip(bytes.chunks_exact_mut(8)) {
+        let factor = if i == 0 { 1 } else { 0x9E37_79B9_u64.rotate_left(i) };
+        word.copy_from_slice(&n.wrapping_mul(factor).to_le_bytes());
     }
     bytes
 }
 
+/// Bytes of a message: in rings of short slots they are in blocks.
+fn length(ring: &SharedRing) -> usize {
+    if ring.payload_size() < PAYLOAD { LONG } else { PAYLOAD }
+}
+
 /// The number of a message; another one if it is torn.
-fn number(bytes: &[u8; PAYLOAD as usize]) -> u64 {
+fn number(bytes: &[u8], ring: &SharedRing) -> u64 {
     let n = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
-    if message(n) == *bytes { n } else { u64::MAX }
+    if message(n, ring) == *bytes { n } else { u64::MAX }
 }
 
 fn block() -> Spinner {
@@ -139,21 +152,29 @@ fn block() -> Spinner {
 }
 
 pub(crate) fn put(ring: &SharedRing, n: u64, deadline: Deadline) -> Result<(), PutError> {
-    ring.put(&message(n), &mut block(), deadline)
+    ring.put(&message(n, ring), &mut block(), deadline)
 }
 
 pub(crate) fn try_put(ring: &SharedRing, n: u64) -> Result<(), PutError> {
-    ring.try_put(&message(n))
+    ring.try_put(&message(n, ring))
 }
 
 pub(crate) fn get(ring: &SharedRing, deadline: Deadline) -> Result<u64, GetError> {
-    let mut bytes = [0; PAYLOAD as usize];
-    ring.get(&mut bytes, &mut block(), deadline).map(|_| number(&bytes))
+    let mut bytes = vec![0; length(ring)];
+    ring.get(&mut bytes, &mut block(), deadline).map(|_| number(&bytes, ring))
 }
 
 pub(crate) fn try_get(ring: &SharedRing) -> Result<u64, GetError> {
-    let mut bytes = [0; PAYLOAD as usize];
-    ring.try_get(&mut bytes).map(|_| number(&bytes))
+    let mut bytes = vec![0; length(ring)];
+    ring.try_get(&mut bytes).map(|_| number(&bytes, ring))
+}
+
+fn get_ref(ring: &SharedRing) -> Result<u64, GetError> {
+    let grant = ring.try_get_ref()?;
+    let mut bytes = vec![0; length(ring)];
+    grant.read_at(0, &mut bytes).expect("a message of this length");
+    grant.release();
+    Ok(number(&bytes, ring))
 }
 
 /// The longest that anything may take.
@@ -184,7 +205,9 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
     }
     let file = ringway_core::process::reopen(fd.as_fd()).expect("a description");
     let mut batch = Batch::new();
-    (ITS..ITS + BATCH).for_each(|n| batch.push(&message(n)));
+    if let Some(ring) = &ring {
+        (ITS..ITS + BATCH).for_each(|n| batch.push(&message(n, ring)));
+    }
     move |page: &Page| {
         let said = match (scene.op, ring) {
             (Op::Open, _) => {
@@ -201,6 +224,7 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
                 (put(&ring, ITS, Deadline::NEVER).map(|()| ITS).ok(), Some(ring))
             }
             (Op::TryGet, Some(ring)) => (try_get(&ring).ok(), Some(ring)),
+            (Op::GetRef, Some(ring)) => (get_ref(&ring).ok(), Some(ring)),
             (Op::Get, Some(ring)) => (get(&ring, Deadline::NEVER).ok(), Some(ring)),
             (Op::PutMany, Some(ring)) => {
                 (ring.try_put_many(&batch, 0).map(|many| many as u64).ok(), Some(ring))
@@ -209,8 +233,7 @@ fn prepare(scene: Scene, fd: &OwnedFd) -> impl FnOnce(&Page) + use<> {
                 // Its memory is there already: the operation is short.
                 batch.clear();
                 let got = ring.try_get_many(batch_len(), &mut batch, false);
-                let bytes = batch.iter().filter_map(|bytes| bytes.try_into().ok());
-                bytes.for_each(|bytes| page.log(number(bytes)));
+                batch.iter().for_each(|bytes| page.log(number(bytes, &ring)));
                 (got.map(|many| many as u64).ok(), Some(ring))
             }
             (Op::Drop, Some(ring)) => {
@@ -270,7 +293,15 @@ pub(crate) fn doom(fd: &OwnedFd, doom: Doom) -> libc::pid_t {
         Doom::PutMany(point) => (Op::PutMany, Some(point)),
         Doom::GetMany(point) => (Op::GetMany, Some(point)),
     };
-    let scene = Scene { op, slots: 1, laps: 0, inside: 0, doom: None, bystander: Bystander::None };
+    let scene = Scene {
+        op,
+        slots: 1,
+        laps: 0,
+        inside: 0,
+        doom: None,
+        bystander: Bystander::None,
+        long: false,
+    };
     let page = Page::new();
     let victim = Traced::start(&page, |_| prepare(scene, fd), leave);
     let mut run = Run::new(page, Watched::new(share(fd)), victim);
@@ -309,8 +340,14 @@ impl Scene {
 
     /// Puts everybody in place, the victim before its operation.
     pub(crate) fn set(self) -> Stage {
-        let options =
-            Options { participants: PARTICIPANTS, actors: 16, ..Options::new(self.slots, PAYLOAD) };
+        let (payload, pool) = if self.long { (16, POOL) } else { (40, 0) };
+        let options = Options {
+            participants: PARTICIPANTS,
+            actors: 16,
+            leases: LEASES,
+            pool,
+            ..Options::new(self.slots, payload)
+        };
         let ring = SharedRing::create(Place::Anonymous("kill"), &options, SIGNATURE);
         let ring = ring.expect("a ring");
         let fd = Rc::new(ring.share().expect("a description"));

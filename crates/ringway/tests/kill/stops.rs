@@ -81,7 +81,7 @@ fn finish(
 }
 
 /// Stops at every point of every operation.
-pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
+pub(crate) fn operation(name: &str, (op, long): (Op, bool), effort: Effort) -> bool {
     let mut tally = Tally::new(name);
     for slots in 1..=3 {
         let insides = match op {
@@ -94,7 +94,8 @@ pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
                 continue;
             }
             let bystander = Bystander::None;
-            let scene = Scene { op, slots, laps: laps as u64, inside, doom, bystander };
+            let laps = laps as u64;
+            let scene = Scene { op, slots, laps, inside, doom, bystander, long };
             let found = survey(effort, &|| scene.set());
             tally.length(found.instructions, found.capped);
             for (i, point) in found.points.iter().enumerate() {
@@ -123,8 +124,9 @@ pub(crate) fn rivals(paths: &mut BTreeMap<&'static str, usize>) -> bool {
         for (op, doom, kind) in [(Op::TryPut, Doom::Putter, 1), (Op::TryGet, Doom::Getter, 2)] {
             for kill in [false, true] {
                 let inside = u64::from(op == Op::TryGet);
+                let bystander = Bystander::None;
                 let scene =
-                    Scene { op, slots, laps: 1, inside, doom: None, bystander: Bystander::None };
+                    Scene { op, slots, laps: 1, inside, doom: None, bystander, long: false };
                 let mut stage = scene.set();
                 let result = rival(&mut stage, doom, kind, kill);
                 tally.note(stage.run.place(), &format!("{scene:?}, killed {kill}"), result);

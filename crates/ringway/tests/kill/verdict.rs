@@ -8,6 +8,9 @@ use super::tally::{Fault, Kind, Seen, check, fault};
 use ringway_core::mpmc::{GetError, PutError, SharedRing};
 use std::collections::BTreeSet;
 
+/// Of a lease record: its getter copies what its slot holds.
+const FILLING: u64 = 6;
+
 /// Everything that went in and came out.
 #[derive(Default)]
 pub(crate) struct Books {
@@ -76,6 +79,10 @@ pub(crate) fn paths(before: &Image, after: &Image) -> Vec<&'static str> {
     note(after.count(image::REDELIVER) > before.count(image::REDELIVER), "REDELIVER");
     note(before.count(image::TAKEN) > 0, "TAKEN");
     note(!before.done().is_empty(), "FINISHED");
+    note(before.count(image::FREEING) > 0, "FREEING");
+    note(before.leases(image::TAKEN) > 0, "LEASED");
+    note(before.leases(FILLING) > 0, "FILLING");
+    note(after.blocks_used() < before.blocks_used(), "SWEPT");
     note(before.participants().iter().any(|r| r.standing == 2), "HALF-REPAIRED");
     paths
 }
@@ -95,7 +102,7 @@ pub(crate) fn settle(
     if returned && [Op::Put, Op::TryPut].contains(&op) && value == ITS {
         books.given.push(ITS);
     }
-    if returned && [Op::Get, Op::TryGet].contains(&op) && value != 0 {
+    if returned && [Op::Get, Op::TryGet, Op::GetRef].contains(&op) && value != 0 {
         books.taken.push(value);
     }
     if returned && op == Op::PutMany {
@@ -201,7 +208,7 @@ fn close_books(
         let held: Vec<u64> = before.held().into_iter().filter(|n| !set.contains(n)).collect();
         check(held.is_empty(), Kind::Lost, || format!("{held:?} was in the ring at the death"))?;
         let may = match op {
-            Op::Get | Op::TryGet if !returned => 1,
+            Op::Get | Op::TryGet | Op::GetRef if !returned => 1,
             Op::GetMany if !returned => usize::try_from(BATCH).unwrap_or(0),
             _ => 0,
         };
@@ -229,7 +236,7 @@ fn close_books(
             seen.done = Some(returned || seen.taken);
         }
         Op::Put | Op::TryPut => seen.done = Some(set.contains(&ITS)),
-        Op::Get | Op::TryGet => {
+        Op::Get | Op::TryGet | Op::GetRef => {
             let got = returned && stage.run.page.get(Page::VALUE) != 0;
             seen.done = Some(got || seen.taken);
         }
@@ -306,6 +313,8 @@ fn check_rest(stage: &mut Stage) -> Result<(), Fault> {
     check(image.count(image::EMPTY) == image.phases().len(), Kind::Leaked, || {
         format!("slots {:?}", image.phases())
     })?;
+    check(image.blocks_used() == 0, Kind::Leaked, || format!("{} blocks", image.blocks_used()))?;
+    check(image.leases_free(), Kind::Leaked, || "a lease record".into())?;
     // A getter that is told of a shut-down has no reason to tidy.
     let shut = image.enqueue_pos() >> 62 != 0;
     check(shut || image.marks() & 7 == 0, Kind::Leaked, || format!("marks {:#x}", image.marks()))?;

@@ -2,6 +2,8 @@
 
 mod basics;
 mod batches;
+mod block_steps;
+mod blocks;
 mod feeding;
 mod liveness;
 mod liveness_roles;

@@ -1,0 +1,176 @@
+//! Which blocks a pool has, and where they lie.
+
+use crate::blocks::word::MAX_BLOCKS;
+
+/// Bytes of an owner word and the link beside it.
+pub(super) const ENTRY: u64 = 16;
+/// Blocks begin where a page does.
+const PAGE: u64 = 4096;
+/// How many small blocks a block of each class is as long as, as a shift; largest first.
+const SHIFTS: [u32; CLASSES] = [7, 4, 0];
+pub(super) const CLASSES: usize = 3;
+/// The index of the class of small blocks.
+pub(super) const SMALL: usize = CLASSES - 1;
+
+const SMALLEST: u64 = 256;
+const LARGEST: u64 = 1 << 16;
+/// The largest pool in bytes: far beyond any machine, and far from overflowing offsets.
+const LARGEST_POOL: u64 = 1 << 44;
+
+/// The validated dimensions of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolGeometry {
+    /// Bytes of a small block; 0 for a pool without blocks.
+    small: u64,
+    /// How many blocks there are of each class, largest first.
+    counts: [u64; CLASSES],
+    table_at: u64,
+    blocks_at: u64,
+    end: u64,
+}
+
+/// A class of blocks that lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Class {
+    /// Number of its first block.
+    pub(super) first: u64,
+    pub(super) count: u64,
+    /// Bytes of each.
+    pub(super) size: u64,
+    /// Where the first begins among the bytes of all blocks.
+    pub(super) at: u64,
+}
+
+impl PoolGeometry {
+    /// Numbers that describe it in a header.
+    pub(crate) const PARAMS: usize = 1 + CLASSES;
+
+    /// A pool of about `bytes`, at most one page's worth more, from offset `at` on, for
+    /// messages of more than `inline` bytes. `None` if it is too large.
+    pub(crate) fn of_size(bytes: u64, inline: u64, at: u64) -> Option<Self> {
+        if bytes == 0 {
+            return Some(Self::none(at));
+        }
+        let small = (inline + 1).next_power_of_two().clamp(SMALLEST, LARGEST);
+        let total = bytes.checked_next_multiple_of(small).filter(|total| *total <= LARGEST_POOL)?;
+        let large = total / 2 / (small << SHIFTS[0]);
+        let medium = total / 4 / (small << SHIFTS[1]);
+        let rest = total - large * (small << SHIFTS[0]) - medium * (small << SHIFTS[1]);
+        Self::checked([small, large, medium, rest / small], at)
+    }
+
+    /// A pool without blocks.
+    pub(crate) fn none(at: u64) -> Self {
+        Self { small: 0, counts: [0; CLASSES], table_at: at, blocks_at: at, end: at }
+    }
+
+    /// The pool that `params` describe, which may be anything. `None` if they make no
+    /// sense.
+    pub(crate) fn checked(params: [u64; Self::PARAMS], at: u64) -> Option<Self> {
+        let [small, counts @ ..] = params;
+        if small == 0 {
+            return (counts == [0; CLASSES]).then(|| Self::none(at));
+        }
+        let is_size = small.is_power_of_two() && (SMALLEST..=LARGEST).contains(&small);
+        if !is_size || counts.iter().any(|count| *count > MAX_BLOCKS) {
+            return None;
+        }
+        // Cannot overflow: counts are below 2^24, sizes at most 2^23.
+        let blocks: u64 = counts.iter().sum();
+        let bytes: u64 =
+            counts.iter().zip(SHIFTS).map(|(count, shift)| count * (small << shift)).sum();
+        if !(1..=MAX_BLOCKS).contains(&blocks) || bytes > LARGEST_POOL {
+            return None;
+        }
+        let table_at = at.checked_next_multiple_of(64)?;
+        let blocks_at = (table_at.checked_add(blocks * ENTRY)?).checked_next_multiple_of(PAGE)?;
+        let end = blocks_at.checked_add(bytes)?;
+        Some(Self { small, counts, table_at, blocks_at, end })
+    }
+
+    pub(crate) fn params(&self) -> [u64; Self::PARAMS] {
+        let [large, medium, small] = self.counts;
+        [self.small, large, medium, small]
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Bytes of all blocks: the longest message.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.blocks_at
+    }
+
+    /// Bytes of a small block; 0 for a pool without blocks.
+    pub fn small_block(&self) -> u64 {
+        self.small
+    }
+
+    pub(crate) fn table_at(&self) -> u64 {
+        self.table_at
+    }
+
+    pub(crate) fn blocks_at(&self) -> u64 {
+        self.blocks_at
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The classes, largest first.
+    pub(super) fn classes(&self) -> [Class; CLASSES] {
+        let (mut first, mut at) = (0, 0);
+        std::array::from_fn(|class| {
+            let (count, size) = (self.counts[class], self.small << SHIFTS[class]);
+            let found = Class { first, count, size, at };
+            first += count;
+            at += count * size;
+            found
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_has_the_size_that_was_asked_for() {
+        for inline in [0, 112, 4096, 65_520] {
+            for bytes in [1, 300, 4096, 65_536, 384 << 10, 1 << 20, (1 << 30) + 1] {
+                let pool = PoolGeometry::of_size(bytes, inline, 5000).unwrap();
+                assert!(pool.bytes() >= bytes && pool.bytes() - bytes < pool.small_block());
+                assert!(pool.table_at() >= 5000 && pool.blocks_at().is_multiple_of(PAGE));
+                assert!(pool.table_at() + ENTRY * pool.blocks() <= pool.blocks_at());
+                assert_eq!(PoolGeometry::checked(pool.params(), 5000), Some(pool));
+                let classes = pool.classes();
+                let last = classes[SMALL];
+                assert_eq!(last.at + last.count * last.size, pool.bytes());
+                assert_eq!(last.first + last.count, pool.blocks());
+            }
+        }
+    }
+
+    #[test]
+    fn params_that_make_no_sense_are_refused() {
+        let good = PoolGeometry::of_size(1 << 20, 100, 0).unwrap().params();
+        for bad in [0, 1, 255, 384, 1 << 17, u64::MAX] {
+            let mut params = good;
+            params[0] = bad;
+            assert_eq!(PoolGeometry::checked(params, 0), None, "blocks of {bad}");
+        }
+        for class in 1..=CLASSES {
+            let mut params = good;
+            params[class] = MAX_BLOCKS;
+            assert_eq!(PoolGeometry::checked(params, 0), None, "too many in all");
+            params[class] = u64::MAX;
+            assert_eq!(PoolGeometry::checked(params, 0), None, "class {class}");
+        }
+        assert_eq!(PoolGeometry::checked([256, 0, 0, 0], 0), None, "no block");
+        assert_eq!(PoolGeometry::checked([256, 0, 0, 1], u64::MAX - 5), None);
+        assert_eq!(PoolGeometry::of_size(u64::MAX, 0, 0), None);
+    }
+}

@@ -1,0 +1,412 @@
+//! Grants: writing a message where it will lie, reading it where it lies.
+//!
+//! # Why this is sound although a peer may write the bytes
+//!
+//! A grant never lends out the bytes: there is no `&[u8]` and no `&mut [u8]` into the
+//! segment. What it offers copies between private memory and the segment, by relaxed
+//! atomic accesses or assembly ([`memory`](crate::memory)), so a peer that writes at the
+//! same time gives us wrong bytes and nothing worse. "Zero-copy" means that nothing is
+//! copied *more* than once on each side: the writer writes its data to where the reader
+//! reads them, and the reader takes the parts that it needs. Which bytes are inside was
+//! checked once, when the grant was made, and is kept in private memory.
+//!
+//! # If the process dies
+//!
+//! With a [`WriteGrant`]: the message never was, and its blocks are free again. With a
+//! [`ReadGrant`]: the message goes to another getter.
+
+use super::attachment::Attachment;
+use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
+use super::long::{Contents, Place};
+use super::ring::Ring;
+use super::shared::SharedRing;
+use super::word::{IMMEDIATE, SHUTDOWN};
+use crate::blocks::Chain;
+use crate::memory::OutOfBounds;
+use crate::peer::Actor;
+use crate::sync::Ordering::SeqCst;
+use crate::sync::fence;
+use crate::wait::{Deadline, Spinner};
+use core::fmt;
+use std::sync::Arc;
+
+/// Room for a message of a certain length in blocks that nobody else uses. Dropped
+/// without a commit, it never was.
+///
+/// Bytes that are not written have any value, such as that of earlier messages.
+#[must_use = "a grant that is not committed is given up"]
+pub struct WriteGrant {
+    attachment: Arc<Attachment>,
+    chain: Chain,
+    committed: bool,
+}
+
+impl WriteGrant {
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.chain.len
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes `src` to the bytes from `at` on.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`], with nothing written.
+    pub fn write_at(&mut self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        self.attachment.ring.pool.write(&self.chain, at, src)
+    }
+
+    /// Copies the bytes from `at` on to `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`], with nothing read.
+    pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
+        self.attachment.ring.pool.read(&self.chain, at, to)
+    }
+
+    /// Puts the message, if there is room in the ring now. Afterwards the grant is of no
+    /// more use; on an error it is as before.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedRing::try_put`].
+    pub fn try_commit(&mut self) -> Result<(), PutError> {
+        self.check_owner()?;
+        let attachment = Arc::clone(&self.attachment);
+        let first = self.commit_once(&attachment, Ring::try_put_chain);
+        let result =
+            retry(&attachment, first, || self.commit_once(&attachment, Ring::try_put_chain));
+        result.unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
+    }
+
+    /// Puts the message, waiting for room in the ring until the deadline. Else as
+    /// [`try_commit`](Self::try_commit).
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedRing::put`].
+    pub fn commit(&mut self, spinner: &mut Spinner, deadline: Deadline) -> Result<(), PutError> {
+        self.check_owner()?;
+        let attachment = Arc::clone(&self.attachment);
+        let ring = &attachment.ring;
+        let once = || self.commit_once(&attachment, Ring::try_put_chain);
+        let hint = || ring.may_have_room();
+        wait(&attachment, ring.not_full(), spinner, deadline, hint, once)
+            .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::Full)))
+    }
+
+    /// One try, also after an orderly shutdown.
+    pub(super) fn commit_accepted_once(&mut self) -> Try<(), PutError> {
+        let attachment = Arc::clone(&self.attachment);
+        self.commit_once(&attachment, Ring::try_put_chain_accepted)
+    }
+
+    fn commit_once(
+        &mut self,
+        attachment: &Arc<Attachment>,
+        put: fn(&Ring, &mut Actor, &Chain) -> Result<(), super::TryPut>,
+    ) -> Try<(), PutError> {
+        match attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
+            Ok(()) => {
+                self.committed = true;
+                Try::Done(Ok(()))
+            }
+            Err(why) => put_failed(attachment, why, self.chain.len),
+        }
+    }
+
+    /// A grant that a fork copied is the parent's; one that is committed is a getter's.
+    fn check_owner(&self) -> Result<(), PutError> {
+        if self.committed || !self.attachment.is_usable() {
+            return Err(PutError::Poisoned);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WriteGrant {
+    fn drop(&mut self) {
+        if !self.committed && !self.attachment.is_inherited() {
+            self.attachment.ring.pool.free_all(&self.chain.blocks);
+        }
+    }
+}
+
+impl fmt::Debug for WriteGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteGrant").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A message that was taken and not yet given up. Nobody else gets it meanwhile, and
+/// nobody waits for it: its slot goes on, unless all lease records are in use.
+///
+/// [`release`](Self::release) ends it. Dropped without, or with its process, the message
+/// goes to another getter, perhaps after newer ones.
+#[must_use = "a grant that is dropped gives the message to another getter"]
+pub struct ReadGrant {
+    attachment: Arc<Attachment>,
+    place: Place,
+    contents: Contents,
+    /// Whether it was counted as a task when it was taken.
+    task: bool,
+    released: bool,
+}
+
+impl ReadGrant {
+    /// For a message at `place` that this process has just taken.
+    pub(super) fn open(attachment: &Arc<Attachment>, place: Place) -> Result<Self, GetError> {
+        let Some(contents) = attachment.ring.contents(place) else {
+            attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
+            attachment.poison();
+            return Err(GetError::Corrupted("the blocks of a message"));
+        };
+        let attachment = Arc::clone(attachment);
+        Ok(Self { attachment, place, contents, task: false, released: false })
+    }
+
+    /// Remembers that the message counts as a task of this process.
+    pub(super) fn set_task(&mut self) {
+        self.task = true;
+    }
+
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies the bytes from `at` on to `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`], with nothing read.
+    pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
+        self.attachment.ring.copy_contents(self.place, &self.contents, at, to)
+    }
+
+    /// COMMIT: the message is taken for good, and its memory free.
+    pub fn release(mut self) {
+        self.released = true;
+        if !self.attachment.is_inherited() {
+            let place = self.place;
+            self.attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
+        }
+    }
+}
+
+impl Drop for ReadGrant {
+    fn drop(&mut self) {
+        // A copy that a fork made gives nothing back: the parent has it.
+        if !self.released && !self.attachment.is_inherited() {
+            self.attachment.ring.give_back(self.place);
+            if self.task {
+                self.attachment.forget_task();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ReadGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadGrant").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+fn put_ended(ended: &Ended, at_deadline: PutError) -> PutError {
+    match ended {
+        Ended::TimedOut => at_deadline,
+        Ended::Interrupted => PutError::Interrupted,
+    }
+}
+
+impl SharedRing {
+    /// Room in blocks for a message of `len` bytes, if there is now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::NoMemory`]; [`PutError::TooLong`]; the lasting ones.
+    pub fn try_reserve(&self, len: usize) -> Result<WriteGrant, PutError> {
+        let attachment = self.attachment()?;
+        match reserve_once(attachment, len, SHUTDOWN) {
+            Try::Done(result) => result,
+            _ => Err(PutError::NoMemory),
+        }
+    }
+
+    /// As [`try_reserve`](Self::try_reserve), waiting for blocks until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`PutError::NoMemory`] at the deadline; [`PutError::Interrupted`].
+    pub fn reserve(
+        &self,
+        len: usize,
+        spinner: &mut Spinner,
+        deadline: Deadline,
+    ) -> Result<WriteGrant, PutError> {
+        reserve(self.attachment()?, len, spinner, deadline)
+    }
+
+    /// Takes the next message without copying it, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Self::try_get).
+    pub fn try_get_ref(&self) -> Result<ReadGrant, GetError> {
+        let attachment = self.attachment()?;
+        let first = ref_once(attachment);
+        retry(attachment, first, || ref_once(attachment))
+            .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+    }
+
+    /// Takes the next message without copying it, waiting for it until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_ref(
+        &self,
+        spinner: &mut Spinner,
+        deadline: Deadline,
+    ) -> Result<ReadGrant, GetError> {
+        let attachment = self.attachment()?;
+        let ring = &attachment.ring;
+        let hint = || ring.may_have_message();
+        let once = || ref_once(attachment);
+        if let Try::Done(result) = once() {
+            return result;
+        }
+        wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::TimedOut => GetError::Empty,
+                Ended::Interrupted => GetError::Interrupted,
+            })
+        })
+    }
+
+    /// The longest message: a slot's, or the whole pool.
+    pub fn max_message(&self) -> usize {
+        self.any_attachment().ring.max_message()
+    }
+
+    /// Blocks of the pool that are not free, for inspection.
+    pub fn blocks_used(&self) -> u64 {
+        self.any_attachment().ring.blocks_used()
+    }
+}
+
+pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
+    match attachment.with_actor(Ring::try_take) {
+        Ok(place) => Try::Done(ReadGrant::open(attachment, place)),
+        Err(why) => get_failed(attachment, why),
+    }
+}
+
+/// `refused` are the flags of a shutdown that make it fail.
+fn reserve_once(
+    attachment: &Arc<Attachment>,
+    len: usize,
+    refused: u64,
+) -> Try<WriteGrant, PutError> {
+    let ring = &attachment.ring;
+    if len > ring.pool.bytes() {
+        let limit = ring.max_message();
+        return Try::Done(Err(PutError::TooLong { len, limit }));
+    }
+    // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
+    // owner words; who frees a block changes its word by a SeqCst RMW before the look for
+    // sleepers. One of the two sees the other.
+    fence(SeqCst);
+    if ring.enqueue_pos.load(SeqCst) & refused != 0 {
+        return Try::Done(Err(PutError::ShutDown));
+    }
+    match ring.pool.take(len, attachment.participant()) {
+        Some(chain) => {
+            let attachment = Arc::clone(attachment);
+            Try::Done(Ok(WriteGrant { attachment, chain, committed: false }))
+        }
+        None => Try::Blocked,
+    }
+}
+
+/// As [`reserve_once`], for one who waits: takes nothing if it is not enough.
+fn reserve_waiting(
+    attachment: &Arc<Attachment>,
+    len: usize,
+    refused: u64,
+) -> Try<WriteGrant, PutError> {
+    let ring = &attachment.ring;
+    // ORDERING event-announce (SeqCst): as in `reserve_once`.
+    fence(SeqCst);
+    let refused_now = ring.enqueue_pos.load(SeqCst) & refused != 0;
+    if refused_now || len > ring.pool.bytes() || ring.pool.has_room(len) {
+        return reserve_once(attachment, len, refused);
+    }
+    Try::Blocked
+}
+
+fn reserve(
+    attachment: &Arc<Attachment>,
+    len: usize,
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<WriteGrant, PutError> {
+    if let Try::Done(result) = reserve_once(attachment, len, SHUTDOWN) {
+        return result;
+    }
+    let once = || reserve_waiting(attachment, len, SHUTDOWN);
+    wait(attachment, attachment.ring.pool.freed(), spinner, deadline, || true, once)
+        .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::NoMemory)))
+}
+
+/// A message that is longer than a slot: puts it in blocks, if there is room now.
+pub(super) fn try_put_long(attachment: &Arc<Attachment>, message: &[u8]) -> Result<(), PutError> {
+    if attachment.ring.is_full() && message.len() <= attachment.ring.pool.bytes() {
+        // Before the copy, and not "no memory" where both are true.
+        return Err(PutError::Full);
+    }
+    match reserve_once(attachment, message.len(), SHUTDOWN) {
+        Try::Done(grant) => fill(grant?, message)?.try_commit(),
+        _ => Err(PutError::NoMemory),
+    }
+}
+
+/// As [`try_put_long`], waiting for blocks and then for a slot.
+pub(super) fn put_long(
+    attachment: &Arc<Attachment>,
+    message: &[u8],
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<(), PutError> {
+    let grant = reserve(attachment, message.len(), spinner, deadline)?;
+    fill(grant, message)?.commit(spinner, deadline)
+}
+
+/// Blocks for a message that was accepted before, filled; also after an orderly shutdown.
+pub(super) fn accepted_long(
+    attachment: &Arc<Attachment>,
+    message: &[u8],
+) -> Try<WriteGrant, PutError> {
+    match reserve_waiting(attachment, message.len(), IMMEDIATE) {
+        Try::Done(Ok(grant)) => Try::Done(fill(grant, message)),
+        other => other,
+    }
+}
+
+fn fill(mut grant: WriteGrant, message: &[u8]) -> Result<WriteGrant, PutError> {
+    let (len, limit) = (message.len(), grant.len());
+    // Never: the grant was made for it.
+    grant.write_at(0, message).map_err(|_| PutError::TooLong { len, limit })?;
+    Ok(grant)
+}

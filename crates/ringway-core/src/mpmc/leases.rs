@@ -1,0 +1,223 @@
+//! Lease records: where granted messages wait, so that their slots do not.
+//!
+//! A getter that wants to keep a message for a while moves it from its slot to a lease
+//! record, which looks like a slot and names the position it came from. A message in the
+//! slot is copied; of one in blocks only the name moves.
+//!
+//! ```text
+//! claim, slot.state = TAKEN(me)
+//! record.state: EMPTY → FILLING(me)     CAS
+//! copy meta and payload or name, and the position
+//! record.state = TAKEN(me)              release
+//! slot.state = EMPTY of the next lap    the slot goes on; the record is the truth now
+//! ```
+//!
+//! Killed before the last store, the slot still says TAKEN by the dead at that very
+//! position: the slot is the truth, and the record is emptied. Killed after it, the record
+//! is the truth and is redelivered. Repair looks at records first and at slots afterwards,
+//! so a repairer that dies in between leaves the same question with the same answer.
+//!
+//! Where all records are in use, a granted message stays in its slot: all is as safe, but
+//! putters have to wait at that slot when the ring comes round to it.
+
+use super::get::{Next, TryGet, WRONG_LENGTH};
+use super::layout::at;
+use super::long::Place;
+use super::put::ATTEMPTS;
+use super::ring::Ring;
+use super::word::{Announcement, Meta, Phase, State, marks};
+use crate::peer::Actor;
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::spin_hint;
+
+impl State {
+    /// The word of a lease record after its use: empty, of the next lap.
+    pub(super) fn next_lease(self) -> Self {
+        Self::of(Phase::Empty, self.lap().wrapping_add(1))
+    }
+}
+
+impl Ring {
+    /// Takes the next message and leaves it where it is, or in a lease record: it is the
+    /// caller's until [`release_taken`](Self::release_taken). Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
+    pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
+        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
+        let marked = self.marks.load(Acquire);
+        if marked & marks::DISCARD != 0 {
+            self.discard(actor);
+            return Err(TryGet::ShutDown);
+        }
+        if marked & marks::REDELIVER != 0
+            && let Some(place) = self.claim_redelivered(actor.participant())
+        {
+            return self.to_lease(actor, place);
+        }
+        let mut head = self.dequeue_pos.load(Relaxed);
+        let mut attempts = ATTEMPTS;
+        let mut tombs = self.capacity();
+        while attempts > 0 {
+            attempts -= 1;
+            let lap = self.positions.lap(head);
+            match self.state(head) {
+                Some(state) if state == State::of(Phase::Full, lap) => {
+                    self.announce(actor, Announcement::get(head));
+                    match self.claim_get(head) {
+                        Ok(()) => {
+                            self.mark_taken(head, actor.participant());
+                            return self.to_lease(actor, Place::slot(head));
+                        }
+                        Err(seen) => head = seen,
+                    }
+                    spin_hint();
+                }
+                Some(state) if state == State::of(Phase::Tomb, lap) => {
+                    if self.retire(actor, head) && tombs > 0 {
+                        // Progress, bounded by the number of tombs.
+                        tombs -= 1;
+                        attempts += 1;
+                    }
+                    head = self.dequeue_pos.load(Relaxed);
+                }
+                Some(_) => match self.get_blocked(actor, head) {
+                    Next::Again(seen) => head = seen,
+                    Next::Stop(why) => return Err(why),
+                },
+                None => {
+                    self.announce(actor, Announcement::IDLE);
+                    return Err(TryGet::Corrupted("dequeue_pos is no position"));
+                }
+            }
+        }
+        self.announce(actor, Announcement::IDLE);
+        Err(TryGet::Busy)
+    }
+
+    /// Moves a taken message from its slot to a lease record, if there is one, so that
+    /// the slot is free. One that is no message is released.
+    fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Place, TryGet> {
+        if self.contents(place).is_none() {
+            self.release_taken(actor, place);
+            return Err(WRONG_LENGTH);
+        }
+        let Some(position) = place.position() else { return Ok(place) };
+        let Some(lease) = self.reserve_lease(actor.participant()) else { return Ok(place) };
+        self.fill_lease(lease, position);
+        self.hold_lease(lease, actor.participant());
+        self.vacate(place);
+        Ok(lease)
+    }
+
+    /// Takes a free lease record.
+    pub(super) fn reserve_lease(&self, participant: u32) -> Option<Place> {
+        (0..self.geometry().leases).map(Place::lease).find(|lease| {
+            let cell = self.cell(*lease);
+            let Some(word) = cell.state() else { return false };
+            // Relaxed: a look.
+            let seen = State(word.load(Relaxed));
+            let mine = State::owned(Phase::Filling, seen.lap(), participant);
+            seen.phase() == Some(Phase::Empty)
+                // ORDERING lease-record (acquire): the last holder is done with it.
+                && word.compare_exchange(seen.0, mine.0, Acquire, Relaxed).is_ok()
+        })
+    }
+
+    /// Copies what the slot of `position` holds to a record that is ours.
+    pub(super) fn fill_lease(&self, lease: Place, position: u64) {
+        let (slot, record) = (self.cell(Place::slot(position)), self.cell(lease));
+        let meta = slot.meta();
+        let store = |field, value| {
+            if let Some(word) = record.word(field) {
+                // Relaxed: `hold_lease` releases it.
+                word.store(value, Relaxed);
+            }
+        };
+        store(at::slot::META, meta.0);
+        store(self.lease_position(), position);
+        if meta.kind() == Meta::BLOCKS {
+            let [first, rest] = slot.descriptor().words();
+            store(at::slot::PAYLOAD, first);
+            store(at::slot::PAYLOAD + 8, rest);
+        } else {
+            let len = usize::try_from(meta.len()).unwrap_or(0).min(self.payload_size());
+            let mut bytes = vec![0; len];
+            // Checked by `contents`; if the length has changed since, the bytes do not
+            // matter.
+            let _ = slot.copy_out(0, &mut bytes).and_then(|()| record.copy_in(&bytes));
+        }
+    }
+
+    /// The record holds the message now.
+    pub(super) fn hold_lease(&self, lease: Place, participant: u32) {
+        if let Some(word) = self.cell(lease).state() {
+            // Relaxed: only its owner changes this word.
+            let lap = State(word.load(Relaxed)).lap();
+            // ORDERING lease-record (release): who sees TAKEN, or that the slot was given
+            // free afterwards, sees what the record holds.
+            word.store(State::owned(Phase::Taken, lap, participant).0, Release);
+        }
+    }
+
+    /// Where in a lease record the position stands.
+    fn lease_position(&self) -> usize {
+        self.lease_size - 64
+    }
+
+    /// Messages in lease records that were given back.
+    pub(super) fn leases_given_back(&self) -> u64 {
+        let phase = |lease| self.phase_at(Place::lease(lease));
+        let leases = 0..self.geometry().leases;
+        leases.filter(|lease| phase(*lease) == Some(Phase::Redeliver)).count() as u64
+    }
+
+    fn phase_at(&self, place: Place) -> Option<Phase> {
+        // ORDERING lease-record (acquire): who counts it finds it.
+        State(self.cell(place).state()?.load(Acquire)).phase()
+    }
+
+    /// Settles every lease record that bears the name of the dead. Before slots are.
+    pub(super) fn settle_leases(&self, dead: u32) {
+        let mut redeliver = false;
+        for lease in (0..self.geometry().leases).map(Place::lease) {
+            let cell = self.cell(lease);
+            let Some(word) = cell.state() else { continue };
+            // ORDERING lease-record (acquire): what the record holds.
+            let state = State(word.load(Acquire));
+            let repaired = match state.phase() {
+                Some(Phase::Redeliver) => {
+                    redeliver = true;
+                    continue;
+                }
+                Some(Phase::Filling) if state.owner() == dead => state.next_lease(),
+                Some(Phase::Taken) if state.owner() == dead => {
+                    let position = cell.word(self.lease_position());
+                    let position = position.map_or(0, |word| word.load(Relaxed));
+                    let there = State::owned(Phase::Taken, self.positions.lap(position), dead);
+                    if self.state(position) == Some(there) {
+                        // It died before it gave the slot free: the slot is the truth.
+                        state.next_lease()
+                    } else {
+                        redeliver = true;
+                        State::of(Phase::Redeliver, state.lap())
+                    }
+                }
+                Some(Phase::Freeing) if state.owner() == dead => {
+                    self.free_rest(lease);
+                    state.next_lease()
+                }
+                _ => continue,
+            };
+            // ORDERING lease-record (SeqCst): what sleepers wait for changes here; the
+            // broadcast follows. Failure: as in `resolve_put`.
+            if word.compare_exchange(state.0, repaired.0, SeqCst, Relaxed).is_ok() {
+                self.count_given_back(repaired);
+            }
+        }
+        if redeliver {
+            self.set_mark(marks::REDELIVER);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Messages in blocks, and messages that a getter has and has not given free.
+//!
+//! ```text
+//! put:  take blocks, fill them              get:  claim as ever
+//!       announce, claim as ever                   slot.state = TAKEN(me)      others need not wait
+//!       write the name of the chain               check the chain, copy it out
+//!       slot.state = FULL        COMMIT           slot.state = FREEING(me)    COMMIT
+//!                                                 give the blocks back, last first
+//!                                                 slot.state = EMPTY of the next lap
+//! ```
+//!
+//! A putter that dies with blocks that no slot names leaves them to the sweep. A getter
+//! that dies in TAKEN has its message redelivered; one that dies in FREEING has its blocks
+//! given back: each free is a compare-and-swap from the word that the chain promised, so
+//! it is done once, whoever does it.
+
+use super::get::{TryGet, WRONG_LENGTH};
+use super::layout::at;
+use super::put::{ATTEMPTS, Next, TryPut};
+use super::ring::Ring;
+use super::word::{Announcement, Meta, Phase, State, marks};
+use crate::blocks::{Chain, Descriptor};
+use crate::memory::{OutOfBounds, Region};
+use crate::peer::{Actor, Committed};
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{AtomicU64, spin_hint};
+
+/// Where a message is: a slot, or a lease record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(At);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Slot(u64),
+    Lease(u64),
+}
+
+impl Place {
+    /// The slot of `position`.
+    pub(super) fn slot(position: u64) -> Self {
+        Self(At::Slot(position))
+    }
+
+    /// Lease record `index`.
+    pub(super) fn lease(index: u64) -> Self {
+        Self(At::Lease(index))
+    }
+
+    /// The position, if it is a slot.
+    pub(super) fn position(self) -> Option<u64> {
+        match self.0 {
+            At::Slot(position) => Some(position),
+            At::Lease(_) => None,
+        }
+    }
+}
+
+/// The bytes of a message that the caller has taken.
+#[derive(Debug)]
+pub(super) enum Contents {
+    /// So many, in the slot or record itself.
+    Inline(usize),
+    Blocks(Chain),
+}
+
+impl Contents {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Inline(len) => *len,
+            Self::Blocks(chain) => chain.len,
+        }
+    }
+}
+
+/// A slot or lease record as memory: both begin alike.
+pub(super) struct Cell<'a> {
+    region: &'a Region,
+    at: usize,
+}
+
+impl Cell<'_> {
+    pub(super) fn word(&self, field: usize) -> Option<&AtomicU64> {
+        self.region.word(self.at + field)
+    }
+
+    pub(super) fn state(&self) -> Option<&AtomicU64> {
+        self.word(at::slot::STATE)
+    }
+
+    pub(super) fn meta(&self) -> Meta {
+        // Relaxed: the state that says there is a message was acquired.
+        Meta(self.word(at::slot::META).map_or(0, |word| word.load(Relaxed)))
+    }
+
+    pub(super) fn descriptor(&self) -> Descriptor {
+        let word =
+            |n: usize| self.word(at::slot::PAYLOAD + 8 * n).map_or(0, |word| word.load(Relaxed));
+        // Relaxed: as in `meta`. Each word is loaded once, and the copy is checked.
+        Descriptor::from_words([word(0), word(1)])
+    }
+
+    /// Copies bytes of an inline message from `from` on.
+    pub(super) fn copy_out(&self, from: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        let first = self.at + at::slot::PAYLOAD;
+        crate::blocks::copy_out_at(self.region, first + from, dst)
+    }
+
+    pub(super) fn copy_in(&self, src: &[u8]) -> Result<(), OutOfBounds> {
+        self.region.copy_in(self.at + at::slot::PAYLOAD, src)
+    }
+}
+
+impl Ring {
+    /// The longest message that fits: a slot's, or the whole pool.
+    pub fn max_message(&self) -> usize {
+        self.payload_size().max(self.pool.bytes())
+    }
+
+    /// Blocks of the pool that are not free, for inspection. Exact when nobody is amidst
+    /// an operation.
+    pub fn blocks_used(&self) -> u64 {
+        self.pool.used()
+    }
+
+    pub(super) fn cell(&self, place: Place) -> Cell<'_> {
+        match place.0 {
+            At::Slot(position) => {
+                // Beyond the end for a word that is no position: `Region` refuses.
+                let index = usize::try_from(self.positions.index(position)).unwrap_or(usize::MAX);
+                Cell { region: &self.slot_bytes, at: index.saturating_mul(self.slot_size) }
+            }
+            At::Lease(index) => Cell {
+                region: &self.leases,
+                // Beyond the end for an index that does not exist: `Region` refuses.
+                at: usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.lease_size),
+            },
+        }
+    }
+
+    // ---- Putting ----------------------------------------------------------------
+
+    /// Puts one message in blocks, of any length that the pool has room for.
+    ///
+    /// # Errors
+    ///
+    /// [`TryPut::NoMemory`]; as [`try_put`](Self::try_put).
+    pub fn try_put_long(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
+        let chain = self.pool.take(message.len(), actor.participant());
+        let chain = chain.ok_or(TryPut::NoMemory)?;
+        let written = self.pool.write(&chain, 0, message).map_err(|_| TryPut::NoMemory);
+        written
+            .and_then(|()| self.try_put_chain(actor, &chain))
+            .inspect_err(|_| self.pool.free_all(&chain.blocks))
+    }
+
+    /// As [`try_put`](Self::try_put) for a message in blocks, which are the getter's to
+    /// give back from then on, if it is put.
+    pub(super) fn try_put_chain(&self, actor: &mut Actor, chain: &Chain) -> Result<(), TryPut> {
+        let what = self.pool.describe(chain, actor.participant());
+        // Relaxed: a first guess, as in `try_put`.
+        let mut tail = self.enqueue_pos.load(Relaxed);
+        for _ in 0..ATTEMPTS {
+            if self.state(tail) == Some(State::of(Phase::Empty, self.positions.lap(tail))) {
+                self.announce(actor, Announcement::put(tail));
+                match self.claim_put(tail) {
+                    Ok(()) => {
+                        self.write_descriptor(tail, what);
+                        self.publish(tail);
+                        self.not_empty.notify();
+                        self.actors.count_one(actor, Committed::Put);
+                        return Ok(());
+                    }
+                    Err(seen) => tail = seen,
+                }
+                spin_hint();
+            } else if !self.positions.is_valid(tail) {
+                return Err(self.put_refused(actor, tail));
+            } else {
+                match self.put_blocked(actor, tail) {
+                    Next::Again(seen) => tail = seen,
+                    Next::Stop(why) => return Err(why),
+                }
+            }
+        }
+        self.announce(actor, Announcement::IDLE);
+        Err(TryPut::Busy)
+    }
+
+    /// As [`try_put_chain`](Self::try_put_chain), but an orderly shutdown does not refuse
+    /// it.
+    pub(super) fn try_put_chain_accepted(
+        &self,
+        actor: &mut Actor,
+        chain: &Chain,
+    ) -> Result<(), TryPut> {
+        match self.try_put_chain(actor, chain) {
+            Err(TryPut::ShutDown) => {
+                let what = self.pool.describe(chain, actor.participant());
+                self.put_after_shutdown(actor, |at| self.write_descriptor(at, what))
+            }
+            other => other,
+        }
+    }
+
+    /// Step 3 of a put of blocks: their name, in a slot that is ours alone.
+    pub(super) fn write_descriptor(&self, position: u64, what: Descriptor) {
+        let cell = self.cell(Place::slot(position));
+        let [first, rest] = what.words();
+        let fields = [
+            (at::slot::META, Meta::blocks().0),
+            (at::slot::PAYLOAD, first),
+            (at::slot::PAYLOAD + 8, rest),
+        ];
+        for (field, value) in fields {
+            if let Some(word) = cell.word(field) {
+                // Relaxed: `publish` releases it, and what is in the blocks.
+                word.store(value, Relaxed);
+            }
+        }
+    }
+
+    // ---- Getting ----------------------------------------------------------------
+
+    /// The message at `head`, which was claimed, is not in its slot.
+    #[cold]
+    pub(super) fn get_long(
+        &self,
+        actor: &mut Actor,
+        head: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
+        self.mark_taken(head, actor.participant());
+        self.get_taken(actor, Place::slot(head), buffer)
+    }
+
+    /// Writes our name into a slot that we have claimed: its message may take long.
+    pub(super) fn mark_taken(&self, head: u64, participant: u32) {
+        if let Some(word) = self.state_word(head) {
+            let taken = State::owned(Phase::Taken, self.positions.lap(head), participant);
+            // ORDERING mpmc-commit (release): whoever reads a later announcement of ours
+            // sees that this claim is settled.
+            word.store(taken.0, Release);
+        }
+    }
+
+    /// Copies a message that the caller has taken, and gives its place free; or leaves it
+    /// taken, if it is in blocks and longer than the buffer.
+    pub(super) fn get_taken(
+        &self,
+        actor: &mut Actor,
+        place: Place,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
+        let cell = self.cell(place);
+        if cell.meta().kind() == Meta::BLOCKS && cell.descriptor().len > buffer.len() as u64 {
+            return Err(TryGet::Long(place));
+        }
+        let Some(contents) = self.contents(place) else {
+            self.release_taken(actor, place);
+            return Err(WRONG_LENGTH);
+        };
+        let fits = contents.len().min(buffer.len());
+        let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
+        self.release_taken(actor, place);
+        copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
+    }
+
+    /// What a message that the caller has taken consists of; `None` if it makes no sense.
+    pub(super) fn contents(&self, place: Place) -> Option<Contents> {
+        let cell = self.cell(place);
+        let meta = cell.meta();
+        match meta.kind() {
+            Meta::INLINE => {
+                let len = usize::try_from(meta.len()).ok()?;
+                (len <= self.payload_size()).then_some(Contents::Inline(len))
+            }
+            Meta::BLOCKS => self.pool.follow(cell.descriptor()).map(Contents::Blocks),
+            _ => None,
+        }
+    }
+
+    /// Copies bytes of a message that the caller has taken, from byte `from` on.
+    pub(super) fn copy_contents(
+        &self,
+        place: Place,
+        contents: &Contents,
+        from: usize,
+        to: &mut [u8],
+    ) -> Result<(), OutOfBounds> {
+        match contents {
+            Contents::Inline(len) => {
+                if from.checked_add(to.len()).is_none_or(|end| end > *len) {
+                    return Err(OutOfBounds { at: from as u64, len: to.len() as u64 });
+                }
+                self.cell(place).copy_out(from, to)
+            }
+            Contents::Blocks(chain) => self.pool.read(chain, from, to),
+        }
+    }
+
+    /// Copies what fits of a message that the caller has taken; says how long it is.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGet::Corrupted`]. It is the caller's still.
+    pub fn copy_taken(&self, place: Place, buffer: &mut [u8]) -> Result<usize, TryGet> {
+        let contents = self.contents(place).ok_or(WRONG_LENGTH)?;
+        let fits = contents.len().min(buffer.len());
+        let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
+        copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
+    }
+
+    /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
+    /// place free.
+    pub fn release_taken(&self, actor: &mut Actor, place: Place) {
+        if self.cell(place).meta().kind() == Meta::BLOCKS {
+            self.mark_freeing(place, actor.participant());
+            self.free_rest(place);
+        }
+        self.vacate(place);
+        self.actors.count_one(actor, Committed::Get);
+    }
+
+    /// COMMIT of a message in blocks.
+    pub(super) fn mark_freeing(&self, place: Place, participant: u32) {
+        if let Some(word) = self.cell(place).state() {
+            // Relaxed: only its owner changes this word.
+            let lap = State(word.load(Relaxed)).lap();
+            // ORDERING mpmc-commit (release): from here on repair frees and does not
+            // redeliver.
+            word.store(State::owned(Phase::Freeing, lap, participant).0, Release);
+        }
+    }
+
+    /// Gives back what is not given back yet of the blocks that a place in FREEING names.
+    pub(super) fn free_rest(&self, place: Place) {
+        let cell = self.cell(place);
+        if cell.meta().kind() == Meta::BLOCKS {
+            self.pool.free_all(&self.pool.follow_as_far_as_it_goes(cell.descriptor()));
+        }
+    }
+
+    /// The place is empty. What it held was taken or moved.
+    pub(super) fn vacate(&self, place: Place) {
+        if let Some(word) = self.cell(place).state() {
+            let empty = match place.0 {
+                At::Slot(position) => State::of(Phase::Empty, self.positions.next_lap(position)),
+                // Relaxed: only its owner changes this word.
+                At::Lease(_) => State(word.load(Relaxed)).next_lease(),
+            };
+            // ORDERING mpmc-commit (SeqCst): an RMW, because putters that saw TAKEN or
+            // FREEING sleep long: they see this, or we see them.
+            word.swap(empty.0, SeqCst);
+        }
+        if let At::Slot(_) = place.0 {
+            self.not_full.notify();
+        }
+    }
+
+    // ---- What the dead left -----------------------------------------------------
+
+    /// Takes a message that was given back: lease records first, then the oldest in a
+    /// slot. Takes the mark down if there is none.
+    pub(super) fn claim_redelivered(&self, participant: u32) -> Option<Place> {
+        // ORDERING mpmc-mark (acquire): as in `get_with`.
+        let marked = self.marks.load(Acquire);
+        // Before dequeue_pos lie the positions of its lap and before, oldest first
+        // from its own slot on.
+        let slots = self.capacity();
+        let first = self.positions.index(self.dequeue_pos.load(Relaxed)).min(slots);
+        let leases = (0..self.geometry().leases).map(Place::lease);
+        let places = leases.chain((first..slots).chain(0..first).map(Place::slot));
+        for place in places {
+            let cell = self.cell(place);
+            let Some(word) = cell.state() else { continue };
+            // ORDERING mpmc-commit (acquire): the message, as for FULL.
+            let state = State(word.load(Acquire));
+            if state.phase() != Some(Phase::Redeliver) {
+                continue;
+            }
+            // From here on the place is ours; repair finds our name in it.
+            let mine = State::owned(Phase::Taken, state.lap(), participant);
+            // Relaxed: the load above acquired the message, and a place comes to this
+            // word once per lap.
+            if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
+                continue;
+            }
+            if let Some(meta) = cell.word(at::slot::META) {
+                // Relaxed: released with the place.
+                meta.store(Meta(meta.load(Relaxed)).tried_again().0, Relaxed);
+            }
+            return Some(match place.0 {
+                At::Slot(index) => Place::slot(self.positions.at(state.lap(), index)),
+                At::Lease(_) => place,
+            });
+        }
+        // None is left, unless one was marked since: then the generation has grown.
+        // ORDERING mpmc-mark (SeqCst): as every change of the marks.
+        let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
+        None
+    }
+
+    /// Gives a message that the caller has taken to another getter.
+    pub(super) fn give_back(&self, place: Place) {
+        if let Some(word) = self.cell(place).state() {
+            // Relaxed: only its owner changes this word.
+            let lap = State(word.load(Relaxed)).lap();
+            // ORDERING mpmc-commit (release): our reads come before the next getter's
+            // commit. Killed before the mark, the repair of our death sets it.
+            word.store(State::of(Phase::Redeliver, lap).0, Release);
+        }
+        self.set_mark(marks::REDELIVER);
+        self.not_empty.notify();
+    }
+}

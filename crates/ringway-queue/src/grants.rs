@@ -1,0 +1,532 @@
+//! Items written and read where they lie in the queue's memory.
+//!
+//! [`Queue::reserve`](crate::Queue::reserve) grants room for an item, which is filled in
+//! place and put by [`WriteGrant::commit`]; [`Queue::get_ref`](crate::Queue::get_ref) takes
+//! an item without copying it, and [`ReadGrant::release`] gives its memory free. For
+//! queues of bytes ([`Raw`]) and of plain old data ([`Pod`]).
+//!
+//! ```
+//! use ringway_queue::{Builder, Raw};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let queue = Builder::new().pool_size(4 << 20).bounded::<Vec<u8>, Raw>(10)?;
+//! let mut picture = queue.reserve(1 << 20)?;
+//! for line in 0..1024 {
+//!     picture.write_at(line * 1024, &[7; 1024])?;
+//! }
+//! picture.commit()?;
+//!
+//! let picture = queue.get_ref()?;
+//! let mut line = [0; 1024];
+//! picture.read_at(500 * 1024, &mut line)?;
+//! assert_eq!(line, [7; 1024]);
+//! picture.release();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Why this is sound although another process may write the bytes
+//!
+//! A `&[u8]` promises that its bytes do not change, and nobody can promise that of
+//! shared memory. So no function of a grant hands one out, or a `&mut [u8]`, or a `&T`:
+//! `write_at`, `store`, `read_at`, `load` and `to_vec` copy between the queue's memory and
+//! private memory, by relaxed atomic words or by assembly, which a racing store can make
+//! wrong but not undefined. What was copied is private: it can be checked and then used.
+//! Plain old data is copied whole before it is a value, and every bit pattern is one.
+//! Which bytes belong to the item was checked when the grant was made, and is kept in
+//! private memory. A long item may lie in several pieces; the copies see to that, and no
+//! raw pointer is offered.
+
+use crate::error::{GetError, PutError, PutReason, get_error, put_reason};
+use crate::inner::Inner;
+use crate::long;
+use crate::until::Until;
+use crate::{Pod, Queue, Raw};
+use core::fmt;
+use ringway_codec::{Codec, DecodeError};
+use ringway_core::mpmc;
+use std::time::Duration;
+
+/// A range that is not inside a granted item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{size} bytes from offset {offset} are not inside an item of {len} bytes")]
+pub struct RangeError {
+    /// Where the range begins.
+    pub offset: usize,
+    /// Its length.
+    pub size: usize,
+    /// The length of the item.
+    pub len: usize,
+}
+
+/// Room for one item. [`commit`](Self::commit) puts it; dropped, it never was.
+///
+/// It takes memory of the queue and none of its places: those count when it is committed.
+/// What is not written has any value, for instance that of earlier items.
+///
+/// # If the process dies
+///
+/// Before the commit the item never was, and its memory is free again; after it, it is
+/// taken once.
+#[must_use = "a grant that is not committed is given up"]
+pub struct WriteGrant<'q> {
+    inner: &'q Inner,
+    room: Room,
+}
+
+enum Room {
+    /// What fits a slot is written to the slot in one go.
+    Private(Vec<u8>),
+    /// Boxed for the size of errors that give it back.
+    Blocks(Box<mpmc::WriteGrant>),
+}
+
+/// An item that was taken and whose memory is still in use. Nobody else gets it
+/// meanwhile, and nobody waits for it: it takes none of the queue's places.
+///
+/// [`release`](Self::release) ends it. Dropped without, for instance by a panic, the item
+/// goes to another getter, perhaps after newer ones. It does so on top of the queue's
+/// capacity if its place was filled meanwhile.
+///
+/// As many as [`Builder::max_grants`](crate::Builder::max_grants) at a time, over all
+/// processes, are kept beside the queue's places. Any more keep their places: putters have
+/// to wait there when they have come round.
+///
+/// # If the process dies
+///
+/// Before the release, the item goes to another getter. With a
+/// [`JoinableQueue`](crate::JoinableQueue) the dead one's task is also counted as lost.
+#[must_use = "an item whose grant is dropped goes to another getter"]
+pub struct ReadGrant {
+    grant: mpmc::ReadGrant,
+}
+
+// ---- Writing ----------------------------------------------------------------------
+
+impl<'q> WriteGrant<'q> {
+    fn reserve(inner: &'q Inner, len: usize, until: Until) -> Result<Self, PutReason> {
+        if inner.is_closed() {
+            return Err(PutReason::Closed);
+        }
+        let limit = inner.max_message();
+        if len > limit {
+            return Err(PutReason::TooLarge { len, limit });
+        }
+        let room = if len <= inner.ring.payload_size() {
+            Room::Private(vec![0; len])
+        } else {
+            Room::Blocks(Box::new(inner.reserve(len, until)?))
+        };
+        Ok(Self { inner, room })
+    }
+
+    /// The length that was reserved, in bytes.
+    pub fn len(&self) -> usize {
+        match &self.room {
+            Room::Private(bytes) => bytes.len(),
+            Room::Blocks(grant) => grant.len(),
+        }
+    }
+
+    /// Whether the item has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies `bytes` to byte `offset` of the item.
+    ///
+    /// # Errors
+    ///
+    /// [`RangeError`]; nothing was written.
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), RangeError> {
+        let wrong = RangeError { offset, size: bytes.len(), len: self.len() };
+        match &mut self.room {
+            Room::Private(room) => {
+                let end = offset.checked_add(bytes.len()).ok_or(wrong)?;
+                room.get_mut(offset..end).ok_or(wrong)?.copy_from_slice(bytes);
+                Ok(())
+            }
+            Room::Blocks(grant) => grant.write_at(offset, bytes).map_err(|_| wrong),
+        }
+    }
+
+    /// Copies plain old data to byte `offset` of the item.
+    ///
+    /// # Errors
+    ///
+    /// [`RangeError`]; nothing was written.
+    pub fn store<V>(&mut self, offset: usize, value: &V) -> Result<(), RangeError>
+    where
+        Pod: Codec<V>,
+    {
+        let wrong = RangeError { offset, size: size_of::<V>(), len: self.len() };
+        let write = |bytes: &[u8]| self.write_at(offset, bytes);
+        // Plain old data always has an encoding.
+        Pod::encode(value, &mut Vec::new(), write).map_err(|_| wrong)?
+    }
+
+    fn commit_until(mut self, until: Until) -> Result<(), PutError<Self>> {
+        let put = match &mut self.room {
+            _ if self.inner.is_closed() => Err(PutReason::Closed),
+            Room::Private(bytes) => self.inner.put(bytes, until),
+            Room::Blocks(grant) => self.inner.commit(grant, until),
+        };
+        put.map_err(|reason| PutError::new(reason, self))
+    }
+
+    /// Puts the item, waiting for a place.
+    ///
+    /// # Blocking
+    ///
+    /// While a bounded queue is full. An unbounded one never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::put`]. All of them are lasting: the grant is given up.
+    pub fn commit(self) -> Result<(), PutReason> {
+        self.commit_until(Until::NEVER).map_err(|error| error.reason)
+    }
+
+    /// Puts the item if there is a place now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::try_put`], with the grant.
+    pub fn try_commit(self) -> Result<(), PutError<Self>> {
+        self.commit_until(Until::Now)
+    }
+
+    /// Puts the item; gives up after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::put_timeout`], with the grant.
+    pub fn commit_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
+        self.commit_until(Until::after(timeout))
+    }
+}
+
+impl fmt::Debug for WriteGrant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteGrant").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Queue<Vec<u8>, Raw> {
+    /// Room for an item of `len` bytes, waiting for memory.
+    ///
+    /// # Blocking
+    ///
+    /// While the queue's memory for long items is used up.
+    ///
+    /// # Errors
+    ///
+    /// [`PutReason::TooLarge`], [`PutReason::Closed`], [`PutReason::ShutDown`],
+    /// [`PutReason::Poisoned`], [`PutReason::Engine`].
+    pub fn reserve(&self, len: usize) -> Result<WriteGrant<'_>, PutReason> {
+        WriteGrant::reserve(&self.inner, len, Until::NEVER)
+    }
+
+    /// Room for an item of `len` bytes if there is memory now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PutReason::NoMemory`]; as [`reserve`](Self::reserve).
+    pub fn try_reserve(&self, len: usize) -> Result<WriteGrant<'_>, PutReason> {
+        WriteGrant::reserve(&self.inner, len, Until::Now)
+    }
+
+    /// Room for an item of `len` bytes; gives up after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`PutReason::NoMemory`] after that time; as [`reserve`](Self::reserve).
+    pub fn reserve_timeout(
+        &self,
+        len: usize,
+        timeout: Duration,
+    ) -> Result<WriteGrant<'_>, PutReason> {
+        WriteGrant::reserve(&self.inner, len, Until::after(timeout))
+    }
+
+    /// As [`put`](Queue::put), from borrowed bytes: they are copied to the queue's memory
+    /// and nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<(), PutReason> {
+        self.put_bytes_until(bytes, Until::NEVER)
+    }
+
+    /// As [`put_bytes`](Self::put_bytes), if there is room now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_put`](Queue::try_put).
+    pub fn try_put_bytes(&self, bytes: &[u8]) -> Result<(), PutReason> {
+        self.put_bytes_until(bytes, Until::Now)
+    }
+
+    fn put_bytes_until(&self, bytes: &[u8], until: Until) -> Result<(), PutReason> {
+        if self.inner.is_closed() {
+            return Err(PutReason::Closed);
+        }
+        self.inner.put(bytes, until)
+    }
+
+    /// As [`get`](Queue::get), to a buffer that is used again: its length becomes the
+    /// item's, and it grows if it must.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_into(&self, buffer: &mut Vec<u8>) -> Result<(), GetError> {
+        self.get_into_until(buffer, Until::NEVER)
+    }
+
+    /// As [`get_into`](Self::get_into), if there is an item now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Queue::try_get).
+    pub fn try_get_into(&self, buffer: &mut Vec<u8>) -> Result<(), GetError> {
+        self.get_into_until(buffer, Until::Now)
+    }
+
+    /// As [`get_into`](Self::get_into); gives up after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Queue::get_timeout).
+    pub fn get_into_timeout(
+        &self,
+        buffer: &mut Vec<u8>,
+        timeout: Duration,
+    ) -> Result<(), GetError> {
+        self.get_into_until(buffer, Until::after(timeout))
+    }
+
+    fn get_into_until(&self, buffer: &mut Vec<u8>, until: Until) -> Result<(), GetError> {
+        if self.inner.is_closed() {
+            return Err(GetError::Closed);
+        }
+        let payload = self.inner.ring.payload_size();
+        // Room for what lies in a slot. What it held is of no use any more, but zeroing it
+        // would cost as much as the copy.
+        if buffer.len() < payload {
+            buffer.resize(payload, 0);
+        }
+        match self.inner.get(buffer, until) {
+            Ok(len) => buffer.truncate(len),
+            Err(why) => {
+                let (len, grant) = long::allowed(&self.inner, why)?;
+                buffer.resize(len, 0);
+                long::copy_and_release(&self.inner, *grant, buffer)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T> Queue<T, Pod>
+where
+    Pod: Codec<T>,
+{
+    /// Room for one item, waiting for memory. Else as for a queue of bytes.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reserve(&self) -> Result<WriteGrant<'_>, PutReason> {
+        WriteGrant::reserve(&self.inner, size_of::<T>(), Until::NEVER)
+    }
+
+    /// Room for one item if there is memory now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PutReason::NoMemory`]; as [`reserve`](Self::reserve).
+    pub fn try_reserve(&self) -> Result<WriteGrant<'_>, PutReason> {
+        WriteGrant::reserve(&self.inner, size_of::<T>(), Until::Now)
+    }
+}
+
+// ---- Reading ----------------------------------------------------------------------
+
+/// Encodings that are the value's bytes, so that it makes sense to read them in place.
+pub trait InPlace: sealed::Sealed {}
+
+impl InPlace for Raw {}
+impl InPlace for Pod {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::Raw {}
+    impl Sealed for crate::Pod {}
+}
+
+impl<T, C: Codec<T> + InPlace> Queue<T, C> {
+    fn ref_until(&self, until: Until) -> Result<ReadGrant, GetError> {
+        if self.inner.is_closed() {
+            return Err(GetError::Closed);
+        }
+        Ok(ReadGrant { grant: self.inner.get_ref(until)? })
+    }
+
+    /// Takes the next item and leaves it where it is, waiting for it.
+    ///
+    /// # Blocking
+    ///
+    /// While the queue is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Queue::get), but for [`GetError::Decode`].
+    pub fn get_ref(&self) -> Result<ReadGrant, GetError> {
+        self.ref_until(Until::NEVER)
+    }
+
+    /// Takes the next item and leaves it where it is, if there is one now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Queue::try_get), but for [`GetError::Decode`].
+    pub fn try_get_ref(&self) -> Result<ReadGrant, GetError> {
+        self.ref_until(Until::Now)
+    }
+
+    /// Takes the next item and leaves it where it is; gives up after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Queue::get_timeout), but for [`GetError::Decode`].
+    pub fn get_ref_timeout(&self, timeout: Duration) -> Result<ReadGrant, GetError> {
+        self.ref_until(Until::after(timeout))
+    }
+}
+
+impl ReadGrant {
+    /// The length of the item in bytes.
+    pub fn len(&self) -> usize {
+        self.grant.len()
+    }
+
+    /// Whether the item has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies from byte `offset` of the item to `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`RangeError`]; `bytes` is as it was.
+    pub fn read_at(&self, offset: usize, bytes: &mut [u8]) -> Result<(), RangeError> {
+        let wrong = RangeError { offset, size: bytes.len(), len: self.len() };
+        self.grant.read_at(offset, bytes).map_err(|_| wrong)
+    }
+
+    /// The item in private memory.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len()];
+        // The range is the whole item.
+        let _ = self.read_at(0, &mut bytes);
+        bytes
+    }
+
+    /// A copy of the plain old data at byte `offset` of the item.
+    ///
+    /// # Errors
+    ///
+    /// [`RangeError`].
+    pub fn load<V>(&self, offset: usize) -> Result<V, RangeError>
+    where
+        Pod: Codec<V>,
+    {
+        let size = size_of::<V>();
+        let wrong = RangeError { offset, size, len: self.len() };
+        let fill = |bytes: &mut [u8]| self.read_at(offset, bytes);
+        let loaded: Result<V, DecodeError> = Pod::decode_from(size, &mut Vec::new(), fill)?;
+        // Of the right length, so it is a value.
+        loaded.map_err(|_| wrong)
+    }
+
+    /// Copies of the values that the item consists of, one at a time. Bytes at its end that
+    /// are no whole value are left out.
+    pub fn values<V>(&self) -> impl Iterator<Item = V>
+    where
+        Pod: Codec<V>,
+    {
+        let size = size_of::<V>();
+        let count = self.len().checked_div(size).unwrap_or(0);
+        (0..count).map_while(move |i| self.load(i * size).ok())
+    }
+
+    /// The item is done with: it is gone, and its memory is free.
+    pub fn release(self) {
+        self.grant.release();
+    }
+}
+
+impl fmt::Debug for ReadGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadGrant").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn reserve(&self, len: usize, until: Until) -> Result<mpmc::WriteGrant, PutReason> {
+        let reserved = match until {
+            Until::Now => self.ring.try_reserve(len),
+            Until::Deadline(deadline) => crate::scratch::putting(self.policy, |spinner| {
+                loop {
+                    match self.ring.reserve(len, spinner, deadline) {
+                        Err(mpmc::PutError::Interrupted) => {}
+                        other => break other,
+                    }
+                }
+            }),
+        };
+        reserved.map_err(|error| put_reason(error, self.ring.label()))
+    }
+
+    fn commit(&self, grant: &mut mpmc::WriteGrant, until: Until) -> Result<(), PutReason> {
+        if let Some(overflow) = self.overflow() {
+            return overflow.commit(grant);
+        }
+        let put = match until {
+            Until::Now => grant.try_commit(),
+            Until::Deadline(deadline) => crate::scratch::putting(self.policy, |spinner| {
+                loop {
+                    match grant.commit(spinner, deadline) {
+                        Err(mpmc::PutError::Interrupted) => {}
+                        other => break other,
+                    }
+                }
+            }),
+        };
+        put.map_err(|error| put_reason(error, self.ring.label()))
+    }
+
+    fn get_ref(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
+        let (ring, tasks) = (&self.ring, self.counts_tasks());
+        let got = match until {
+            Until::Now if tasks => ring.try_get_ref_task(),
+            Until::Now => ring.try_get_ref(),
+            Until::Deadline(deadline) => crate::scratch::getting(self.policy, |spinner| {
+                loop {
+                    let got = match tasks {
+                        true => ring.get_ref_task(spinner, deadline),
+                        false => ring.get_ref(spinner, deadline),
+                    };
+                    match got {
+                        Err(mpmc::GetError::Interrupted) => {}
+                        other => break other,
+                    }
+                }
+            }),
+        };
+        got.map_err(|error| get_error(error, ring.label()))
+    }
+}

@@ -1,0 +1,242 @@
+//! Items written and read in place: committed, cancelled, released, given back, and
+//! redelivered when their holder dies.
+
+mod common;
+
+use common::{LONG, Scene, Words, eventually, fork};
+use ringway_queue::{Builder, GetError, JoinError, Pod, PutReason, Queue, Raw};
+use std::sync::Arc;
+use std::time::Duration;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+const LENGTHS: [usize; 5] = [0, 40, 112, 113, 50_000];
+
+fn raw(capacity: usize) -> Queue<Vec<u8>, Raw> {
+    Builder::new().bounded(capacity).unwrap()
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..=250).cycle().take(len).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Frame {
+    number: u64,
+    pixels: [u16; 4000],
+}
+
+#[test]
+fn what_is_written_in_place_is_read_in_place() {
+    let _scene = Scene::begin();
+    let queue = raw(2);
+    for len in LENGTHS {
+        let mut grant = queue.reserve(len).unwrap();
+        assert_eq!((grant.len(), queue.len()), (len, 0));
+        // From the back, in odd pieces.
+        for (i, piece) in bytes(len).chunks(77).enumerate().rev() {
+            grant.write_at(i * 77, piece).unwrap();
+        }
+        assert!(grant.write_at(len, &[1]).is_err());
+        assert!(grant.write_at(usize::MAX, &[1]).is_err());
+        grant.commit().unwrap();
+        let read = queue.get_ref().unwrap();
+        assert_eq!((read.len(), queue.len()), (len, 0));
+        assert_eq!(read.to_vec(), bytes(len));
+        let wrong = read.read_at(len, &mut [0]).unwrap_err();
+        assert_eq!((wrong.offset, wrong.size, wrong.len), (len, 1, len));
+        read.release();
+    }
+    assert!(matches!(queue.try_get_ref(), Err(GetError::Empty)));
+}
+
+#[test]
+fn plain_old_data_is_stored_and_loaded_by_field() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().bounded::<Frame, Pod>(2).unwrap();
+    let mut grant = queue.reserve().unwrap();
+    grant.store(0, &Frame { number: 1, pixels: [3; 4000] }).unwrap();
+    grant.store(8 + 2 * 1999, &7_u16).unwrap();
+    assert!(grant.store(size_of::<Frame>() - 1, &7_u16).is_err());
+    grant.commit().unwrap();
+    let read = queue.get_ref_timeout(LONG).unwrap();
+    assert_eq!(read.load::<u64>(0).unwrap(), 1);
+    assert_eq!(read.load::<[u16; 3]>(8 + 2 * 1998).unwrap(), [3, 7, 3]);
+    assert_eq!(read.values::<u64>().next(), Some(1));
+    assert!(read.load::<u64>(size_of::<Frame>() - 7).is_err());
+    let whole: Frame = read.load(0).unwrap();
+    assert_eq!((whole.number, whole.pixels[1999]), (1, 7));
+    read.release();
+    // The same items by value.
+    queue.put(whole).unwrap();
+    assert_eq!(queue.try_get_ref().unwrap().load::<Frame>(0).unwrap(), whole);
+    assert_eq!(queue.get().unwrap(), whole, "it was not released");
+}
+
+#[test]
+fn a_dropped_reservation_never_was() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().pool_size(64 << 10).bounded::<Vec<u8>, Raw>(2).unwrap();
+    for _ in 0..1000 {
+        drop(queue.try_reserve(60_000).unwrap());
+    }
+    let held = queue.reserve(60_000).unwrap();
+    assert!(matches!(queue.try_reserve(60_000), Err(PutReason::NoMemory)));
+    let soon = Duration::from_millis(20);
+    assert!(matches!(queue.reserve_timeout(60_000, soon), Err(PutReason::NoMemory)));
+    assert_eq!(queue.len(), 0);
+    drop(held);
+    queue.put(vec![1; 60_000]).unwrap();
+    let too_large = queue.reserve(queue.max_message() + 1);
+    assert!(matches!(too_large, Err(PutReason::TooLarge { .. })));
+}
+
+#[test]
+fn a_grant_comes_back_from_a_full_queue() {
+    let _scene = Scene::begin();
+    for len in [10, 5000] {
+        let queue = raw(1);
+        queue.put(vec![1]).unwrap();
+        let mut grant = queue.reserve(len).unwrap();
+        grant.write_at(0, &bytes(len)).unwrap();
+        let refused = grant.try_commit().unwrap_err();
+        assert!(refused.is_full());
+        let refused = refused.into_inner().commit_timeout(Duration::from_millis(20)).unwrap_err();
+        assert!(refused.is_full());
+        queue.get().unwrap();
+        refused.into_inner().commit().unwrap();
+        assert_eq!(queue.get().unwrap(), bytes(len));
+        let late = queue.reserve(len).unwrap();
+        queue.shutdown(false).unwrap();
+        assert!(matches!(late.commit(), Err(PutReason::ShutDown)));
+        assert!(matches!(queue.reserve(5000), Err(PutReason::ShutDown)));
+    }
+}
+
+#[test]
+fn commits_of_an_unbounded_queue_keep_their_order() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().ring_len(2).pool_size(50_000).unbounded::<Vec<u8>, Raw>().unwrap();
+    for n in 0..20 {
+        let mut grant = queue.reserve_timeout(if n < 10 { 3000 } else { 10 }, LONG).unwrap();
+        grant.write_at(0, &[n]).unwrap();
+        grant.commit().unwrap();
+    }
+    assert_eq!(queue.len(), 20);
+    for n in 0..20 {
+        assert_eq!(queue.get().unwrap()[0], n);
+    }
+}
+
+#[test]
+fn a_grant_that_is_held_stops_nobody() {
+    let _scene = Scene::begin();
+    for len in [40, 5000] {
+        let queue = raw(1);
+        queue.put(bytes(len)).unwrap();
+        let held = queue.get_ref().unwrap();
+        for n in 0..1000_u32 {
+            queue.try_put(n.to_le_bytes().to_vec()).unwrap();
+            assert_eq!(queue.try_get().unwrap(), n.to_le_bytes());
+        }
+        assert_eq!(held.to_vec(), bytes(len));
+        held.release();
+        assert!(queue.is_empty());
+    }
+}
+
+#[test]
+fn a_dropped_grant_gives_its_item_to_another() {
+    let _scene = Scene::begin();
+    let queue = raw(3);
+    for len in LENGTHS {
+        queue.put(bytes(len)).unwrap();
+        queue.put(vec![1, 2, 3]).unwrap();
+        drop(queue.get_ref().unwrap());
+        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.get().unwrap(), bytes(len));
+        assert_eq!(queue.get().unwrap(), [1, 2, 3]);
+    }
+}
+
+#[test]
+fn the_item_of_a_killed_holder_is_redelivered() {
+    let _scene = Scene::begin();
+    for (grants, len) in [(0, 5000), (0, 40), (4, 5000), (4, 40)] {
+        let queue = Builder::new().max_grants(grants).bounded::<Vec<u8>, Raw>(2).unwrap();
+        queue.put(bytes(len)).unwrap();
+        let page = Arc::new(Words::new(1));
+        let holder = fork({
+            let (queue, page) = (queue.clone(), Arc::clone(&page));
+            move || {
+                let held = queue.get_ref().unwrap();
+                assert_eq!(held.to_vec(), bytes(len));
+                page.set(0, 1);
+                std::thread::sleep(LONG);
+                held.release();
+            }
+        });
+        eventually("the child holds it", || page.get(0) == 1);
+        assert!(queue.is_empty());
+        queue.put(vec![9]).unwrap();
+        holder.kill_and_reap();
+        let mut got = [queue.get_timeout(LONG).unwrap(), queue.get_timeout(LONG).unwrap()];
+        got.sort_by_key(Vec::len);
+        assert_eq!(got, [vec![9], bytes(len)], "{grants} {len}");
+        assert!(queue.is_empty());
+    }
+}
+
+#[test]
+fn the_memory_of_a_killed_writer_is_free_again() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().pool_size(64 << 10).bounded::<Vec<u8>, Raw>(2).unwrap();
+    let page = Arc::new(Words::new(1));
+    let writer = fork({
+        let (queue, page) = (queue.clone(), Arc::clone(&page));
+        move || {
+            let mut grant = queue.reserve(60_000).unwrap();
+            grant.write_at(0, &[1; 50_000]).unwrap();
+            page.set(0, 1);
+            std::thread::sleep(LONG);
+        }
+    });
+    eventually("the child writes", || page.get(0) == 1);
+    assert!(matches!(queue.try_reserve(60_000), Err(PutReason::NoMemory)));
+    writer.kill_and_reap();
+    queue.reserve_timeout(60_000, LONG).unwrap().commit().unwrap();
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
+fn a_forked_copy_of_a_grant_is_the_parents() {
+    let _scene = Scene::begin();
+    let queue = raw(2);
+    queue.put(bytes(5000)).unwrap();
+    let held = queue.get_ref().unwrap();
+    let reserved = queue.reserve(5000).unwrap();
+    // The child drops its copies of both, and the parent its own.
+    fork(|| {
+        drop(held);
+        assert!(reserved.commit().is_err());
+    })
+    .join();
+    assert_eq!(queue.len(), 1);
+    assert_eq!(queue.get().unwrap(), bytes(5000));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn grants_of_tasks_count() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().joinable_bounded::<Vec<u8>, Raw>(2).unwrap();
+    queue.put(bytes(5000)).unwrap();
+    drop(queue.get_ref().unwrap());
+    assert_eq!(queue.unfinished(), 1);
+    queue.get_ref().unwrap().release();
+    assert_eq!(queue.unfinished(), 1);
+    let soon = Duration::from_millis(10);
+    assert!(matches!(queue.join_timeout(soon), Err(JoinError::Timeout)));
+    queue.task_done().unwrap();
+    queue.join().unwrap();
+}
