@@ -47,12 +47,13 @@ impl Ring {
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
         // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
         let marked = self.marks.load(Acquire);
-        if marked & marks::DISCARD != 0 {
+        if marked & marks::DISCARD != 0 && self.is_discarding() {
             self.discard(actor);
             return Err(TryGet::ShutDown);
         }
         if marked & marks::REDELIVER != 0
-            && let Some(place) = self.claim_redelivered(actor.participant())
+            && let Some(place) =
+                self.claim_redelivered(actor.participant(), &mut self.given_back_places())
         {
             return self.to_lease(actor, place);
         }

@@ -11,7 +11,7 @@ use super::blocking::{Ended, GetError, PutError, Try, get_once, retry, wait};
 use super::grants::{ReadGrant, ref_once};
 use super::ring::Ring;
 use super::shared::SharedRing;
-use crate::peer::TaskCount;
+use crate::peer::{TaskCount, UPDATES};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::fence;
@@ -231,13 +231,21 @@ pub(super) fn give_back(attachment: &Attachment, many: u64) -> bool {
     if many == 0 {
         return true;
     }
-    let lower = |tasks| (TaskCount(tasks).held() >= many).then(|| tasks - many);
-    // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
-    // Relaxed on failure: looked at afresh.
-    let lowered =
-        attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, lower).is_ok());
-    if lowered {
-        attachment.tasks_done().notify_all();
+    let Some(word) = attachment.tasks() else { return false };
+    let mut seen = word.load(Relaxed);
+    for _ in 0..UPDATES {
+        if TaskCount(seen).held() < many {
+            return false;
+        }
+        // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
+        // Relaxed on failure: looked at afresh.
+        match word.compare_exchange(seen, seen - many, SeqCst, Relaxed) {
+            Ok(_) => {
+                attachment.tasks_done().notify_all();
+                return true;
+            }
+            Err(now) => seen = now,
+        }
     }
-    lowered
+    false
 }

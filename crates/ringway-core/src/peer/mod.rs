@@ -10,6 +10,6 @@ pub(crate) use actor::Committed;
 pub use actor::{Actor, Actors};
 pub use liveness::Liveness;
 pub use participant::{Identity, Participants, Standing};
-pub(crate) use participant::{Live, TaskCount};
+pub(crate) use participant::{Live, TaskCount, UPDATES};
 pub use watch::{Watch, Watched, spawn_quiet, watch};
 pub(crate) use watch::{Watcher, spawn_quiet_as};
