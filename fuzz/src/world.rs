@@ -1,10 +1,10 @@
 //! The slot ring beside its model: a user who lives, and two victims who stop after any
 //! step, go on, or die and are repaired.
 
-use crate::model::{Answer, Message, Slots};
-use crate::slots::{Odd, PAYLOAD, memory};
+use crate::model::{Answer, BLOCKS, Held, INLINE, Message, Slots};
+use crate::slots::{LEASES, Odd, PAYLOAD, memory};
 use crate::{Input, bounded};
-use ringway_core::mpmc::{Announcement, Batch, Positions, Recovery, Ring, TryGet, TryPut};
+use ringway_core::mpmc::{Announcement, Batch, Place, Positions, Recovery, Ring, TryGet, TryPut};
 use ringway_core::peer::{Actor, Identity};
 
 /// Where a victim stands.
@@ -30,6 +30,8 @@ enum Amidst {
         count: u64,
         released: Option<u64>,
     },
+    /// A message that it keeps.
+    Keeps(Kept),
 }
 
 /// A participant with an odd number: it dies when all of them do.
@@ -39,24 +41,46 @@ struct Victim {
     amidst: Amidst,
 }
 
+/// A message that was taken and not given free.
+struct Kept {
+    place: Place,
+    held: Held,
+    message: Message,
+}
+
+/// What a get came to.
+fn answer(why: TryGet) -> Answer {
+    match why {
+        TryGet::Empty => Answer::No,
+        TryGet::Pending(_) => Answer::Pending,
+        TryGet::ShutDown => Answer::ShutDown,
+        other => panic!("get: {other:?}"),
+    }
+}
+
 struct World {
     ring: Ring,
     positions: Positions,
     model: Slots,
     survivor: Actor,
     victims: [Victim; 2],
+    /// What the survivor keeps.
+    kept: Vec<Kept>,
 }
 
 impl World {
     fn new(slots: u64) -> Self {
-        let (memory, geometry) = memory(slots);
+        let (memory, geometry) = memory(slots, 256 * BLOCKS);
+        assert_eq!(geometry.pool().blocks(), BLOCKS, "all of 256 bytes");
         let ring = Ring::new(&memory, geometry).expect("it fits");
         ring.participants().join(2, Identity::default());
         let survivor = ring.actors().claim(2, 0).expect("nobody is there");
         let victim = |id| Victim { id, actor: None, amidst: Amidst::Nothing };
         let positions = Positions::new(slots).expect("within limits");
         let victims = [victim(1), victim(3)];
-        let mut world = Self { ring, positions, model: Slots::new(slots), survivor, victims };
+        let model = Slots::new(slots, LEASES);
+        let mut world = Self { ring, positions, model, survivor, victims, kept: Vec::new() };
+        assert_eq!(world.ring.payload_size(), INLINE);
         world.replace_the_dead();
         world
     }
@@ -70,17 +94,24 @@ impl World {
     }
 
     fn quiet(&self) -> bool {
-        self.victims.iter().all(|victim| matches!(victim.amidst, Amidst::Nothing))
+        let quiet = |victim: &Victim| matches!(victim.amidst, Amidst::Nothing | Amidst::Keeps(_));
+        self.victims.iter().all(quiet)
     }
 
     fn put(&mut self, message: &[u8], accepted: bool) {
         let expected = self.model.put(message, accepted);
-        let put = if accepted { Ring::try_put_accepted } else { Ring::try_put };
+        let put = match accepted {
+            true => Ring::try_put_accepted,
+            false if message.len() > INLINE => Ring::try_put_long,
+            false => Ring::try_put,
+        };
         let found = match bounded(|| put(&self.ring, &mut self.survivor, message)) {
             Ok(()) => Answer::Done(Vec::new()),
             Err(TryPut::Full) => Answer::No,
             Err(TryPut::Pending(_)) => Answer::Pending,
             Err(TryPut::ShutDown) => Answer::ShutDown,
+            Err(TryPut::NoMemory) if expected == Answer::ShutDown => Answer::ShutDown,
+            Err(TryPut::NoMemory) => Answer::NoMemory,
             Err(other) => panic!("put: {other:?}"),
         };
         // Rare and slow, it does not tell why there is no room.
@@ -88,18 +119,51 @@ impl World {
         assert!(vague || found == expected, "put: {found:?} where the model says {expected:?}");
     }
 
-    fn get(&mut self) {
-        let expected = self.model.get();
-        let mut buffer = [0; PAYLOAD];
+    /// A get to a buffer that may be too short for what is in blocks; then it may keep it.
+    fn get(&mut self, room: usize, keep: bool) {
+        let mut buffer = vec![0; room.max(PAYLOAD)];
         let found = match bounded(|| self.ring.try_get(&mut self.survivor, &mut buffer)) {
             Ok(len) => Answer::Done(buffer[..len].to_vec()),
-            Err(TryGet::Empty) => Answer::No,
-            Err(TryGet::Pending(_)) => Answer::Pending,
-            Err(TryGet::ShutDown) => Answer::ShutDown,
-            Err(other) => panic!("get: {other:?}"),
+            Err(TryGet::Long(place)) => {
+                let (held, message) = self.model.take(false).expect("a message, by the model");
+                assert!(message.len() > buffer.len(), "it had room");
+                self.keep_or_release(Kept { place, held, message }, keep);
+                return;
+            }
+            Err(why) => answer(why),
         };
-        assert_eq!(found, expected, "get, beside the model");
+        assert_eq!(found, self.model.get(), "get, beside the model");
         self.model.finish_discarding();
+    }
+
+    /// Takes a message and keeps it.
+    fn take(&mut self) {
+        let found = bounded(|| self.ring.try_take(&mut self.survivor));
+        match (found, self.model.take(true)) {
+            (Ok(place), Ok((held, message))) => {
+                self.keep_or_release(Kept { place, held, message }, true);
+            }
+            (Err(why), expected) => assert_eq!(Some(answer(why)), expected.err(), "take"),
+            (Ok(_), expected) => panic!("taken where the model says {expected:?}"),
+        }
+        self.model.finish_discarding();
+    }
+
+    fn keep_or_release(&mut self, kept: Kept, keep: bool) {
+        check(&self.ring, &kept);
+        if keep && self.kept.len() < 4 {
+            return self.kept.push(kept);
+        }
+        self.ring.release_taken(&mut self.survivor, kept.place);
+        self.model.release(kept.held);
+    }
+
+    fn release(&mut self, which: usize) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let kept = self.kept.swap_remove(which % self.kept.len());
+        self.keep_or_release(kept, false);
     }
 
     fn put_many(&mut self, messages: &[Message]) {
@@ -132,7 +196,7 @@ impl World {
         let mut batch = Batch::new();
         match bounded(|| self.ring.try_get_many(&mut self.survivor, max, &mut batch)) {
             // For the single call.
-            Ok(0) => return self.get(),
+            Ok(0) => return self.get(0, false),
             Ok(got) => {
                 assert_eq!(got, batch.len());
                 assert!(!self.model.is_marked(), "before what a dead getter held");
@@ -142,15 +206,7 @@ impl World {
                     assert_eq!(self.model.get(), Answer::Done(message.to_vec()));
                 }
             }
-            Err(why) => {
-                let found = match why {
-                    TryGet::Empty => Answer::No,
-                    TryGet::Pending(_) => Answer::Pending,
-                    TryGet::ShutDown => Answer::ShutDown,
-                    other => panic!("get_many: {other:?}"),
-                };
-                assert_eq!(found, self.model.get(), "get_many, by the model");
-            }
+            Err(why) => assert_eq!(answer(why), self.model.get(), "get_many, by the model"),
         }
         self.model.finish_discarding();
     }
@@ -205,6 +261,12 @@ impl World {
                     Amidst::GetMany { first, count, released: Some(released + 1) }
                 }
             }
+            Amidst::Keeps(kept) => {
+                check(&self.ring, &kept);
+                self.ring.release_taken(&mut actor, kept.place);
+                self.model.release(kept.held);
+                Amidst::Nothing
+            }
             Amidst::Nothing if announced_only => {
                 // Announces what it never claims.
                 let word = self.word(u64::from(message.len() as u8));
@@ -221,6 +283,21 @@ impl World {
                 }
                 None => Amidst::Nothing,
             },
+            Amidst::Nothing if message.len().is_multiple_of(2) || self.model.next_is_long() => {
+                match (self.ring.try_take(&mut actor), self.model.take(true)) {
+                    (Ok(place), Ok((held, message))) => {
+                        let kept = Kept { place, held, message };
+                        check(&self.ring, &kept);
+                        Amidst::Keeps(kept)
+                    }
+                    (Err(why), expected) => {
+                        assert_eq!(Some(answer(why)), expected.err(), "a victim's take");
+                        self.model.finish_discarding();
+                        Amidst::Nothing
+                    }
+                    (Ok(_), expected) => panic!("taken where the model says {expected:?}"),
+                }
+            }
             Amidst::Nothing => match self.model.claim_get() {
                 Some((position, held)) => {
                     let word = self.word(position);
@@ -280,6 +357,7 @@ impl World {
                 Amidst::Nothing => {}
                 Amidst::Put { position, .. } => self.model.bury_put(position),
                 Amidst::Get { position } => self.model.bury_get(position),
+                Amidst::Keeps(kept) => self.model.bury_held(kept.held),
                 Amidst::PutMany { first, messages, published } => {
                     let dead = published as u64..messages.len() as u64;
                     dead.for_each(|index| self.model.bury_put(first + index));
@@ -301,12 +379,23 @@ impl World {
     }
 
     fn look(&self) {
+        self.kept.iter().for_each(|kept| check(&self.ring, kept));
+        if !self.model.is_discarding() {
+            assert_eq!(self.ring.blocks_used(), self.model.blocks_used(), "blocks in use");
+        }
         if self.quiet() {
             let found = bounded(|| (self.ring.len(), self.ring.is_full()));
             assert_eq!(found, (self.model.len(), self.model.is_full()), "len and is_full");
             assert_eq!(self.ring.is_empty(), self.model.is_empty());
         }
     }
+}
+
+/// What is kept stays as it was.
+fn check(ring: &Ring, kept: &Kept) {
+    let mut buffer = vec![0; kept.message.len()];
+    let len = ring.copy_taken(kept.place, &mut buffer).expect("it is kept");
+    assert!((len, &buffer) == (kept.message.len(), &kept.message), "what is kept has changed");
 }
 
 /// Runs what `input` says.
@@ -321,7 +410,9 @@ pub fn run(input: &mut Input) {
         match what % 16 {
             0..=2 => world.put(&message, false),
             3 => world.put_many(&vec![message; many]),
-            4..=6 => world.get(),
+            4 | 5 => world.get(usize::from(what >> 4) * 100, number % 2 == 0),
+            6 if what & 0x10 == 0 => world.take(),
+            6 => world.release(usize::from(number)),
             7 => world.get_many(many),
             8 => world.put(&message, true),
             9..=12 => {
@@ -334,6 +425,7 @@ pub fn run(input: &mut Input) {
                 world.model.shut_down(what & 0x10 != 0);
                 world.ring.shutdown(&mut world.survivor, what & 0x10 != 0);
             }
+            15 => world.put(&vec![number; 49 + 80 * usize::from(what >> 4)], false),
             _ => {}
         }
         world.look();

@@ -229,9 +229,9 @@ impl Pool {
         let step = move || {
             let (number, word) = next.target(what.owner).filter(|_| left > 0)?;
             let owner = self.entry(number, false)?;
-            // ORDERING block-owner (acquire): who finds it given back finds what the giver
-            // did before.
-            if word.is_free() || owner.load(Acquire) != word.0 {
+            // Relaxed: the slot that names the chain was acquired, and with it that each
+            // block was taken. A later word is somebody else's, and ends the chain.
+            if word.is_free() || owner.load(Relaxed) != word.0 {
                 return None;
             }
             let block = Block { number: u32::try_from(number).ok()?, word };
@@ -325,8 +325,9 @@ impl Pool {
     }
 
     fn owner(&self, number: u64) -> Owner {
-        // ORDERING block-owner (acquire): as in `walk`.
-        Owner(self.entry(number, false).map_or(0, |word| word.load(Acquire)))
+        // Relaxed: a look. Who takes or frees the block exchanges this very word; who waits
+        // for room has a fence before it; what the dead did comes with the proof.
+        Owner(self.entry(number, false).map_or(0, |word| word.load(Relaxed)))
     }
 
     /// Frees what is the dead `participant`'s and not marked. Only the marks' maker may
