@@ -26,22 +26,27 @@ impl Liveness for SecondIsDead {
 
 /// Runs `body` in every interleaving with up to three preemptions.
 fn explore(body: impl Fn() + Send + Sync + 'static) {
+    explore_up_to(3, body);
+}
+
+/// As [`explore`]; fewer for `Memory::interleaved`, which tries a switch at every access.
+fn explore_up_to(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(preemptions);
     model.check(body);
 }
 
 /// A ring with both participants joined, whose slots are too short for the messages.
 fn ring() -> Arc<Ring> {
-    ring_of(1)
+    ring_in(Memory::modelled, 1)
 }
 
-fn ring_of(slots: u64) -> Arc<Ring> {
+fn ring_in(memory: fn(usize) -> Memory, slots: u64) -> Arc<Ring> {
     let small = Options::new(slots, 8);
     let options = Options { participants: 2, actors: 3, leases: 1, pool: 256, ..small };
     let geometry = Geometry::new(&options).unwrap();
     let len = usize::try_from(geometry.total_len()).unwrap();
-    let ring = Ring::new(&Memory::modelled(len), geometry).unwrap();
+    let ring = Ring::new(&memory(len), geometry).unwrap();
     ring.participants().join(1, Identity::default());
     ring.participants().join(2, Identity::default());
     Arc::new(ring)
@@ -156,8 +161,8 @@ fn a_lease_record_is_redelivered_whole() {
 /// nothing but the block tells of it.
 #[test]
 fn who_takes_a_block_finds_it_done_with() {
-    explore(|| {
-        let ring = ring_of(2);
+    explore_up_to(2, || {
+        let ring = ring_in(Memory::interleaved, 2);
         let mut actor = ring.actors().claim(1, 0).unwrap();
         put(&ring, &mut actor, 1).unwrap();
         let data = Arc::new(AtomicU64::new(0));
@@ -180,8 +185,8 @@ fn who_takes_a_block_finds_it_done_with() {
 /// Edge lease-record: who takes a record finds what its last holder did before.
 #[test]
 fn who_takes_a_lease_record_finds_it_done_with() {
-    explore(|| {
-        let ring = ring_of(2);
+    explore_up_to(2, || {
+        let ring = ring_in(Memory::interleaved, 2);
         let mut actor = ring.actors().claim(1, 0).unwrap();
         ring.try_put(&mut actor, &[1; 8]).unwrap();
         ring.try_put(&mut actor, &[2; 8]).unwrap();
