@@ -397,7 +397,8 @@ impl Ring {
     pub(super) fn free_rest(&self, place: Place) {
         let cell = self.cell(place);
         if cell.meta().kind() == Meta::BLOCKS {
-            self.pool.free_all(&self.pool.follow_as_far_as_it_goes(cell.descriptor()));
+            let blocks: Vec<_> = self.pool.walk(cell.descriptor()).collect();
+            self.pool.free_all(&blocks);
         }
     }
 
@@ -420,9 +421,9 @@ impl Ring {
 
     // ---- What the dead left -----------------------------------------------------
 
-    /// Takes a message that was given back: lease records first, then the oldest in a
-    /// slot. Takes the mark down if there is none.
-    pub(super) fn claim_redelivered(&self, participant: u32) -> Option<Place> {
+    /// Where a message may be that was given back: lease records first, then the oldest in
+    /// a slot. And the marks from before the first look.
+    pub(super) fn given_back_places(&self) -> (u64, impl Iterator<Item = Place> + use<>) {
         // ORDERING mpmc-mark (acquire): as in `get_with`.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
@@ -430,7 +431,16 @@ impl Ring {
         let slots = self.capacity();
         let first = self.positions.index(self.dequeue_pos.load(Relaxed)).min(slots);
         let leases = (0..self.geometry().leases).map(Place::lease);
-        let places = leases.chain((first..slots).chain(0..first).map(Place::slot));
+        (marked, leases.chain((first..slots).chain(0..first).map(Place::slot)))
+    }
+
+    /// Takes a message that was given back, if one is in the `places` that are left.
+    /// Takes the mark down if there is none.
+    pub(super) fn claim_redelivered(
+        &self,
+        participant: u32,
+        (marked, places): &mut (u64, impl Iterator<Item = Place>),
+    ) -> Option<Place> {
         for place in places {
             let cell = self.cell(place);
             let Some(word) = cell.state() else { continue };
@@ -459,7 +469,8 @@ impl Ring {
         }
         // None is left, unless one was marked since: then the generation has grown.
         // ORDERING mpmc-mark (SeqCst): as every change of the marks.
-        let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
+        let without = *marked & !marks::REDELIVER;
+        let _ = self.marks.compare_exchange(*marked, without, SeqCst, Relaxed);
         None
     }
 

@@ -4,6 +4,7 @@ mod basics;
 mod batches;
 mod block_steps;
 mod blocks;
+mod bounds;
 mod feeding;
 mod liveness;
 mod liveness_roles;
