@@ -11,7 +11,7 @@ pub struct Consumer {
     /// Bytes released, and read to be released. Authoritative: the shared copy is for the
     /// producer.
     pub(super) pos: u64,
-    /// Up to where a batch has fetched lines.
+    /// Up to where lines were fetched ahead.
     pub(super) fetched: u64,
 }
 

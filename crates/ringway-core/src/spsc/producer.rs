@@ -35,7 +35,7 @@ pub struct Producer {
     pub(super) whole_span: u64,
     /// Whether a piece of that message was written. It left [`RESERVE`] free.
     begun: bool,
-    /// Up to where a batch has fetched lines.
+    /// Up to where lines were fetched ahead.
     pub(super) fetched: u64,
 }
 
@@ -239,6 +239,7 @@ impl Producer {
     /// Writes one chunk, for which there is room, and publishes it.
     #[inline]
     fn write(&mut self, piece: Piece, payload: &[u8]) {
+        self.fetch();
         let from = self.pos;
         let header = self.fill(piece, payload);
         self.publish(from, header);
