@@ -132,7 +132,7 @@ fn main() -> std::process::ExitCode {
         let name = format!("stopped in {name}");
         // Guardians do nothing about those who live.
         if wanted(&name) && !guarded {
-            good &= kill::queues::stops(&name, op, effort.sampled());
+            good &= kill::queues::stops(&name, op, effort.sampled().thinner());
         }
     }
     for (name, op) in [
@@ -165,7 +165,7 @@ fn main() -> std::process::ExitCode {
         ("stopped in pipe detach of the receiver", PipeOp::DetachReceiver),
     ] {
         if wanted(name) && !guarded {
-            good &= kill::pipe_stops::stops(name, op, effort.sampled());
+            good &= kill::pipe_stops::stops(name, op, effort.sampled().thinner());
         }
     }
     kill::tally::summary();

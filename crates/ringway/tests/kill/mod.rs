@@ -53,6 +53,19 @@ impl Effort {
         most_between: 1_500,
     };
 
+    /// For one of many scenes of an operation.
+    pub(crate) fn thinner(self) -> Self {
+        match self.full {
+            true => self,
+            false => Self { most_turns: 14, most_between: 2, ..self },
+        }
+    }
+
+    /// For typed calls: what matters comes after a few thousand instructions.
+    pub(crate) fn for_long_calls(self) -> Self {
+        Self { most_steps: self.most_steps.max(6_000), ..self }
+    }
+
     /// For operations of many scenes and many instructions: every change and system
     /// call, and a sample between them.
     pub(crate) fn sampled(self) -> Self {

@@ -407,6 +407,7 @@ pub(crate) fn operation(
     paths: &mut BTreeMap<&'static str, usize>,
 ) -> bool {
     let mut tally = Tally::new(name);
+    let effort = if op.is_long() { effort.for_long_calls() } else { effort };
     for scene in scenes(op, effort.full) {
         let found = survey(effort, &|| scene.set());
         tally.length(found.instructions, found.capped);
@@ -428,6 +429,7 @@ pub(crate) fn operation(
 /// Stops at every point of `op`; the victim goes on or dies.
 pub(crate) fn stops(name: &str, op: Op, effort: Effort) -> bool {
     let mut tally = Tally::new(name);
+    let effort = if op.is_long() { effort.for_long_calls() } else { effort };
     for scene in scenes(op, effort.full) {
         let found = survey(effort, &|| scene.set());
         tally.length(found.instructions, found.capped);

@@ -1,6 +1,6 @@
 //! Typed queues of the kinds that are stepped, behind one face.
 
-use super::child::PATIENCE;
+use super::child::LONG_PATIENCE;
 use super::image::Watched;
 use ringway_core::mpmc::SharedRing;
 use ringway_core::segment::Segment;
@@ -49,6 +49,10 @@ impl Op {
     }
     pub(crate) fn gets(self) -> bool {
         matches!(self, Self::Get | Self::GetCoded | Self::TaskGetEmpty) || self.takes_task()
+    }
+    /// What matters comes late in it.
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, Self::TaskGetLong | Self::TaskGetMany)
     }
     /// Takes a task that is there.
     pub(crate) fn takes_task(self) -> bool {
@@ -118,10 +122,10 @@ impl Any {
 
     pub(crate) fn put(&self, n: u64) -> bool {
         match self {
-            Self::Plain(queue) => queue.put_timeout(item(n), PATIENCE).is_ok(),
-            Self::Coded(queue) => queue.put_timeout(item(n).to_vec(), PATIENCE).is_ok(),
-            Self::Tasks(queue) => queue.put_timeout(item(n), PATIENCE).is_ok(),
-            Self::Long(queue) => queue.put_timeout(long_item(n), PATIENCE).is_ok(),
+            Self::Plain(queue) => queue.put_timeout(item(n), LONG_PATIENCE).is_ok(),
+            Self::Coded(queue) => queue.put_timeout(item(n).to_vec(), LONG_PATIENCE).is_ok(),
+            Self::Tasks(queue) => queue.put_timeout(item(n), LONG_PATIENCE).is_ok(),
+            Self::Long(queue) => queue.put_timeout(long_item(n), LONG_PATIENCE).is_ok(),
         }
     }
 
@@ -136,10 +140,12 @@ impl Any {
 
     pub(crate) fn get(&self) -> Option<u64> {
         match self {
-            Self::Plain(queue) => queue.get_timeout(PATIENCE).ok().map(|item| number(&item)),
-            Self::Coded(queue) => queue.get_timeout(PATIENCE).ok().map(|item| number(&item)),
-            Self::Tasks(queue) => queue.get_timeout(PATIENCE).ok().map(|item| number(&item)),
-            Self::Long(queue) => queue.get_timeout(PATIENCE).ok().map(|item| long_number(&item)),
+            Self::Plain(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Coded(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Tasks(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Long(queue) => {
+                queue.get_timeout(LONG_PATIENCE).ok().map(|item| long_number(&item))
+            }
         }
     }
 
@@ -147,14 +153,14 @@ impl Any {
     pub(crate) fn get_many(&self, max: usize) -> Vec<u64> {
         let mut items = Vec::with_capacity(max);
         let Self::Tasks(queue) = self else { return Vec::new() };
-        let _ = queue.get_many_timeout(&mut items, max, PATIENCE);
+        let _ = queue.get_many_timeout(&mut items, max, LONG_PATIENCE);
         items.iter().map(|item| number(item)).collect()
     }
 
     /// Takes one item as a grant, and releases that.
     pub(crate) fn get_ref(&self) -> Option<u64> {
         let Self::Tasks(queue) = self else { return None };
-        let grant = queue.get_ref_timeout(PATIENCE).ok()?;
+        let grant = queue.get_ref_timeout(LONG_PATIENCE).ok()?;
         let mut words = [0; 5];
         for (i, word) in words.iter_mut().enumerate() {
             *word = grant.load(8 * i).ok()?;
@@ -206,8 +212,8 @@ impl Any {
     /// How many tasks were lost until all were done; `None` if they never are.
     pub(crate) fn join(&self) -> Option<u64> {
         let joined = match self {
-            Self::Tasks(queue) => queue.join_timeout(PATIENCE),
-            Self::Long(queue) => queue.join_timeout(PATIENCE),
+            Self::Tasks(queue) => queue.join_timeout(LONG_PATIENCE),
+            Self::Long(queue) => queue.join_timeout(LONG_PATIENCE),
             _ => return Some(0),
         };
         match joined {
