@@ -51,6 +51,15 @@
 //!   never trusted with an allocation.
 //! * A copied message is decoded from private memory. A peer that changes it meanwhile changes
 //!   what we copy, not what we check.
+//! * *Batches*: room in private memory is made before anything is claimed, by lengths of which
+//!   each is bounded by a slot, and all together by a constant. A length that is another one
+//!   when its bytes are copied is `Corrupted`.
+//! * *Grants* lend no bytes out. Which bytes are the message's was checked when the grant was
+//!   made and is kept in private memory; its functions copy, as many times as they are called.
+//! * *Blocks*: a chain is followed once, to a private list, as long as each word is exactly
+//!   the one that its link promised, and no longer than the pool has blocks. Copies go by that
+//!   list. A hostile word can make two messages share a block: wrong bytes. Freeing goes by
+//!   exchanges from exact words: a block that is somebody else's stays that one's.
 //!
 //! **What this cannot keep.** A file that can be truncated takes its pages away: SIGBUS, in
 //! the kernel's hands and not undefined, but the end of the process. Anonymous segments are
