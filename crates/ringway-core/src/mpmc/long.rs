@@ -18,6 +18,7 @@ use super::get::{TryGet, WRONG_LENGTH};
 use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
+use super::slot::from_word;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
@@ -89,6 +90,8 @@ impl Contents {
 pub(super) struct Cell<'a> {
     region: &'a Region,
     at: usize,
+    /// Bytes of the message, if it is all of the word after the state.
+    short: Option<u32>,
 }
 
 impl Cell<'_> {
@@ -101,6 +104,9 @@ impl Cell<'_> {
     }
 
     pub(super) fn meta(&self) -> Meta {
+        if let Some(len) = self.short {
+            return Meta::inline(len);
+        }
         // Relaxed: the state that says there is a message was acquired.
         Meta(self.word(at::slot::META).map_or(0, |word| word.load(Relaxed)))
     }
@@ -114,6 +120,14 @@ impl Cell<'_> {
 
     /// Copies bytes of an inline message from `from` on.
     pub(super) fn copy_out(&self, from: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        if self.short.is_some() {
+            // Relaxed: as in `meta`.
+            let word = self.word(at::slot::META).map_or(0, |word| word.load(Relaxed));
+            // All that is beyond the word is zeros, and nobody asks for it.
+            let shift = u32::try_from(8 * from).unwrap_or(u32::MAX);
+            from_word(word.checked_shr(shift).unwrap_or(0), dst);
+            return Ok(());
+        }
         let first = self.at + at::slot::PAYLOAD;
         crate::blocks::copy_out_at(self.region, first + from, dst)
     }
@@ -140,12 +154,17 @@ impl Ring {
             At::Slot(position) => {
                 // Beyond the end for a word that is no position: `Region` refuses.
                 let index = usize::try_from(self.positions.index(position)).unwrap_or(usize::MAX);
-                Cell { region: &self.slot_bytes, at: index.saturating_mul(self.slot_size) }
+                Cell {
+                    region: &self.slot_bytes,
+                    at: index.saturating_mul(self.slot_size),
+                    short: self.short_len,
+                }
             }
             At::Lease(index) => Cell {
                 region: &self.leases,
                 // Beyond the end for an index that does not exist: `Region` refuses.
                 at: usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.lease_size),
+                short: None,
             },
         }
     }
@@ -378,7 +397,8 @@ impl Ring {
     pub(super) fn free_rest(&self, place: Place) {
         let cell = self.cell(place);
         if cell.meta().kind() == Meta::BLOCKS {
-            self.pool.free_all(&self.pool.follow_as_far_as_it_goes(cell.descriptor()));
+            let blocks: Vec<_> = self.pool.walk(cell.descriptor()).collect();
+            self.pool.free_all(&blocks);
         }
     }
 
@@ -401,9 +421,9 @@ impl Ring {
 
     // ---- What the dead left -----------------------------------------------------
 
-    /// Takes a message that was given back: lease records first, then the oldest in a
-    /// slot. Takes the mark down if there is none.
-    pub(super) fn claim_redelivered(&self, participant: u32) -> Option<Place> {
+    /// Where a message may be that was given back: lease records first, then the oldest in
+    /// a slot. And the marks from before the first look.
+    pub(super) fn given_back_places(&self) -> (u64, impl Iterator<Item = Place> + use<>) {
         // ORDERING mpmc-mark (acquire): as in `get_with`.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
@@ -411,7 +431,16 @@ impl Ring {
         let slots = self.capacity();
         let first = self.positions.index(self.dequeue_pos.load(Relaxed)).min(slots);
         let leases = (0..self.geometry().leases).map(Place::lease);
-        let places = leases.chain((first..slots).chain(0..first).map(Place::slot));
+        (marked, leases.chain((first..slots).chain(0..first).map(Place::slot)))
+    }
+
+    /// Takes a message that was given back, if one is in the `places` that are left.
+    /// Takes the mark down if there is none.
+    pub(super) fn claim_redelivered(
+        &self,
+        participant: u32,
+        (marked, places): &mut (u64, impl Iterator<Item = Place>),
+    ) -> Option<Place> {
         for place in places {
             let cell = self.cell(place);
             let Some(word) = cell.state() else { continue };
@@ -427,7 +456,9 @@ impl Ring {
             if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
                 continue;
             }
-            if let Some(meta) = cell.word(at::slot::META) {
+            // A short slot has no room for the count.
+            let meta = cell.short.is_none().then(|| cell.word(at::slot::META)).flatten();
+            if let Some(meta) = meta {
                 // Relaxed: released with the place.
                 meta.store(Meta(meta.load(Relaxed)).tried_again().0, Relaxed);
             }
@@ -438,7 +469,8 @@ impl Ring {
         }
         // None is left, unless one was marked since: then the generation has grown.
         // ORDERING mpmc-mark (SeqCst): as every change of the marks.
-        let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
+        let without = *marked & !marks::REDELIVER;
+        let _ = self.marks.compare_exchange(*marked, without, SeqCst, Relaxed);
         None
     }
 

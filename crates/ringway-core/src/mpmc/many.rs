@@ -19,6 +19,7 @@
 
 use super::batch::Batch;
 use super::get::{Next as GetNext, TryGet, WRONG_LENGTH};
+use super::long::Place;
 use super::put::{ATTEMPTS, Next as PutNext, TryPut};
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
@@ -53,8 +54,7 @@ impl Ring {
         batch: &Batch,
         from: usize,
     ) -> Result<usize, TryPut> {
-        let fits =
-            |index: &usize| batch.get(*index).is_some_and(|m| m.len() <= self.payload_size());
+        let fits = |index: &usize| batch.get(*index).is_some_and(|m| self.room.fits(m.len()));
         let wanted = (from..batch.len()).take_while(fits).count();
         if wanted == 0 {
             return Err(TryPut::TooLong);
@@ -298,7 +298,6 @@ impl Ring {
 
     /// The word that says what is in the slot of `position`.
     fn meta(&self, position: u64) -> Option<Meta> {
-        // Relaxed: the state was acquired; a message that is not ours may change.
-        Some(Meta(self.slot(position)?.meta_word().load(Relaxed)))
+        Some(self.cell(Place::slot(position)).meta())
     }
 }

@@ -17,7 +17,7 @@ use super::get::TryGet;
 use super::grants::{ReadGrant, ref_once};
 use super::ring::Ring;
 use super::shared::SharedRing;
-use crate::peer::{Actor, Take, TaskCount};
+use crate::peer::{Actor, Take, TaskCount, UPDATES};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::fence;
@@ -295,13 +295,21 @@ pub(super) fn give_back(attachment: &Attachment, many: u64) -> bool {
 
 /// Adds `by` to the count if it says that `many` are held, and tells joiners.
 fn change(attachment: &Attachment, many: u64, by: u64) -> bool {
-    let changed = |tasks: u64| (TaskCount(tasks).held() >= many).then(|| tasks.wrapping_add(by));
-    // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
-    // Relaxed on failure: looked at afresh.
-    let done =
-        attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, changed).is_ok());
-    if done {
-        attachment.tasks_done().notify_all();
+    let Some(word) = attachment.tasks() else { return false };
+    let mut seen = word.load(Relaxed);
+    for _ in 0..UPDATES {
+        if TaskCount(seen).held() < many {
+            return false;
+        }
+        // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
+        // Relaxed on failure: looked at afresh.
+        match word.compare_exchange(seen, seen.wrapping_add(by), SeqCst, Relaxed) {
+            Ok(_) => {
+                attachment.tasks_done().notify_all();
+                return true;
+            }
+            Err(now) => seen = now,
+        }
     }
-    done
+    false
 }

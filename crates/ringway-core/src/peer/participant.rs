@@ -29,6 +29,10 @@ pub struct Identity {
     pub start_time: u64,
 }
 
+/// How often a word is tried to be changed that another changes all the time. Nobody who
+/// keeps the protocol needs as many; what somebody else makes of it makes no sense anyway.
+pub(crate) const UPDATES: u32 = 1 << 16;
+
 /// What a process has to do with the tasks of a joinable queue, in one word, so that one
 /// exchange makes a task done: `done:32 | held:32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -353,7 +357,15 @@ impl Participants {
             // An RMW: the thread that moves items and those that accept more share it.
             // ORDERING overflow-count (SeqCst): a release, and moving is announced before the
             // claim.
-            let _ = word.fetch_update(SeqCst, Relaxed, |word| Some(change(OverflowCount(word)).0));
+            let mut seen = word.load(Relaxed);
+            for _ in 0..UPDATES {
+                let new = change(OverflowCount(seen)).0;
+                // As above. Relaxed on failure: looked at afresh.
+                match word.compare_exchange(seen, new, SeqCst, Relaxed) {
+                    Ok(_) => return,
+                    Err(now) => seen = now,
+                }
+            }
         }
     }
 
