@@ -120,7 +120,8 @@ impl Pool {
 
     /// Takes blocks for `len` bytes, all or none. Never waits.
     pub(crate) fn take(&self, len: usize, participant: u32) -> Option<Chain> {
-        if len > self.bytes() {
+        // A ring without a pool may have slots that cannot name an empty chain either.
+        if len > self.bytes() || self.bytes() == 0 {
             return None;
         }
         let mut blocks = Vec::with_capacity(16);

@@ -30,6 +30,10 @@
 //!   not; a race gives a mix of old and new bytes. The private side of a copy is a live
 //!   slice, exclusively borrowed where it is written. A library `memcpy` would be the same
 //!   instructions, and undefined: the compiler may assume that its source stands still.
+//!   Copies of more than a page into a byte ring are made of stores that go past the cache
+//!   (`movntps`). The processor orders those with nothing, so a release store would publish
+//!   them too early; each such copy ends with the fence that orders them (`sfence`) in the
+//!   same block. Whoever acquires the store then sees them like any others.
 //! * No `&[u8]`, no `&mut [u8]`, no `&T` of anything else, no `read_volatile`: none of them
 //!   says what is true of these bytes. `.ci/gates` refuses them, and any use of unsafe code
 //!   in a file that had none; `.ci/gates-red` shows that it does.

@@ -130,7 +130,7 @@ impl SharedRing {
         let attachment = self.attachment()?;
         let ring = &attachment.ring;
         let mut blocks = None;
-        if message.len() > ring.payload_size() {
+        if !ring.room.fits(message.len()) {
             // Filled before anything is claimed.
             let once = || stopped(stop, grants::accepted_long(attachment, message));
             blocks = Some(wait_long(attachment, ring.pool.freed(), once)?);

@@ -121,7 +121,7 @@ impl Ring {
         if let Err(seen) = self.claim_get(head) {
             return At::Lost(seen);
         }
-        let Some(len) = slot.read(self.payload_size(), buffer) else {
+        let Some(len) = slot.read(self.room, buffer) else {
             return At::Done(self.get_long(actor, head, buffer));
         };
         slot.release(self.positions.lap_after(lap));
@@ -310,6 +310,7 @@ impl Ring {
 
     /// Takes and drops what is there, by ordinary gets.
     pub(super) fn discard(&self, actor: &mut Actor) {
+        actor.stop_counting();
         // In one walk, also where all that a peer left says that it was given back.
         let mut places = self.given_back_places();
         while let Some(place) = self.claim_redelivered(actor.participant(), &mut places) {

@@ -45,6 +45,13 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
+        let place = self.take_in_place(actor)?;
+        self.to_lease(actor, place)
+    }
+
+    /// As [`try_take`](Self::try_take), but for one that is not kept for long: it stays in
+    /// its slot.
+    pub(super) fn take_in_place(&self, actor: &mut Actor) -> Result<Place, TryGet> {
         // Relaxed: who looks for what is marked looks again and acquires.
         let marked = self.marks.load(Relaxed);
         if marked & marks::DISCARD != 0 && self.is_discarding() {
@@ -55,7 +62,7 @@ impl Ring {
             && let Some(place) =
                 self.claim_redelivered(actor.participant(), &mut self.given_back_places())
         {
-            return self.to_lease(actor, place);
+            return Ok(place);
         }
         let mut head = self.dequeue_pos.load(Relaxed);
         let mut attempts = ATTEMPTS;
@@ -69,7 +76,7 @@ impl Ring {
                     match self.claim_get(head) {
                         Ok(()) => {
                             self.mark_taken(head, actor.participant());
-                            return self.to_lease(actor, Place::slot(head));
+                            return Ok(Place::slot(head));
                         }
                         Err(seen) => head = seen,
                     }

@@ -18,10 +18,11 @@ use super::get::{TryGet, WRONG_LENGTH};
 use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
+use super::slot::from_word;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
-use crate::peer::{Actor, Committed};
+use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, spin_hint};
 
@@ -44,6 +45,19 @@ impl Place {
     /// Lease record `index`.
     pub(super) fn lease(index: u64) -> Self {
         Self(At::Lease(index))
+    }
+
+    /// A number for the place, whatever the lap.
+    fn number(self, ring: &Ring) -> u64 {
+        match self.0 {
+            At::Slot(position) => ring.positions.index(position) << 1,
+            At::Lease(index) => index << 1 | 1,
+        }
+    }
+
+    /// The place of this number.
+    fn numbered(number: u64) -> Self {
+        Self(if number & 1 == 0 { At::Slot(number >> 1) } else { At::Lease(number >> 1) })
     }
 
     /// The position, if it is a slot.
@@ -76,6 +90,8 @@ impl Contents {
 pub(super) struct Cell<'a> {
     region: &'a Region,
     at: usize,
+    /// Bytes of the message, if it is all of the word after the state.
+    short: Option<u32>,
 }
 
 impl Cell<'_> {
@@ -88,6 +104,9 @@ impl Cell<'_> {
     }
 
     pub(super) fn meta(&self) -> Meta {
+        if let Some(len) = self.short {
+            return Meta::inline(len);
+        }
         // Relaxed: the state that says there is a message was acquired.
         Meta(self.word(at::slot::META).map_or(0, |word| word.load(Relaxed)))
     }
@@ -101,6 +120,14 @@ impl Cell<'_> {
 
     /// Copies bytes of an inline message from `from` on.
     pub(super) fn copy_out(&self, from: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        if self.short.is_some() {
+            // Relaxed: as in `meta`.
+            let word = self.word(at::slot::META).map_or(0, |word| word.load(Relaxed));
+            // All that is beyond the word is zeros, and nobody asks for it.
+            let shift = u32::try_from(8 * from).unwrap_or(u32::MAX);
+            from_word(word.checked_shr(shift).unwrap_or(0), dst);
+            return Ok(());
+        }
         let first = self.at + at::slot::PAYLOAD;
         crate::blocks::copy_out_at(self.region, first + from, dst)
     }
@@ -127,12 +154,17 @@ impl Ring {
             At::Slot(position) => {
                 // Beyond the end for a word that is no position: `Region` refuses.
                 let index = usize::try_from(self.positions.index(position)).unwrap_or(usize::MAX);
-                Cell { region: &self.slot_bytes, at: index.saturating_mul(self.slot_size) }
+                Cell {
+                    region: &self.slot_bytes,
+                    at: index.saturating_mul(self.slot_size),
+                    short: self.short_len,
+                }
             }
             At::Lease(index) => Cell {
                 region: &self.leases,
                 // Beyond the end for an index that does not exist: `Region` refuses.
                 at: usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.lease_size),
+                short: None,
             },
         }
     }
@@ -256,11 +288,15 @@ impl Ring {
             return Err(TryGet::Long(place));
         }
         let Some(contents) = self.contents(place) else {
+            actor.stop_counting();
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         };
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
+        if copied.is_err() {
+            actor.stop_counting();
+        }
         self.release_taken(actor, place);
         copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
     }
@@ -313,12 +349,37 @@ impl Ring {
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
     /// place free.
     pub fn release_taken(&self, actor: &mut Actor, place: Place) {
+        self.begin_take(actor, place);
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
             self.free_rest(place);
         }
         self.vacate(place);
+        self.actors.end_take(actor, 1);
         self.actors.count_one(actor, Committed::Get);
+    }
+
+    /// Writes down that the commit of a task at `place` comes next.
+    fn begin_take(&self, actor: &mut Actor, place: Place) {
+        if actor.is_counting()
+            && let Some(word) = self.cell(place).state()
+        {
+            // Relaxed: only its owner changes this word.
+            let state = word.load(Relaxed);
+            self.actors.begin_take(actor, Take::Place { at: place.number(self), state });
+        }
+    }
+
+    /// Whether the message is still there of which `take` is about to be committed.
+    pub(super) fn is_there(&self, take: Take) -> bool {
+        match take {
+            Take::Place { at, state } => {
+                let cell = self.cell(Place::numbered(at));
+                // ORDERING mpmc-commit (acquire): as in `Ring::state`.
+                cell.state().is_some_and(|word| word.load(Acquire) == state)
+            }
+            Take::Batch => false,
+        }
     }
 
     /// COMMIT of a message in blocks.
@@ -395,7 +456,9 @@ impl Ring {
             if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
                 continue;
             }
-            if let Some(meta) = cell.word(at::slot::META) {
+            // A short slot has no room for the count.
+            let meta = cell.short.is_none().then(|| cell.word(at::slot::META)).flatten();
+            if let Some(meta) = meta {
                 // Relaxed: released with the place.
                 meta.store(Meta(meta.load(Relaxed)).tried_again().0, Relaxed);
             }

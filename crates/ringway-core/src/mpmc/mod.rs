@@ -99,6 +99,7 @@ pub use layout::{Geometry, Options};
 pub use long::Place;
 pub use position::{MAX_SLOTS, Positions};
 pub use put::TryPut;
+pub use quick::QuickGet;
 pub use recover::Recovery;
 pub use ring::Ring;
 pub use shared::SharedRing;
