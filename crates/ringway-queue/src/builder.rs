@@ -19,6 +19,8 @@ pub const DEFAULT_RING_LEN: u64 = 4096;
 /// Bytes for items that are longer than a slot unless told otherwise. An unbounded queue
 /// with all defaults takes just under 1 MiB.
 pub const DEFAULT_POOL_SIZE: u64 = 384 << 10;
+/// Items longer than the pool that are on their way at a time; more wait.
+const STREAMS: u32 = 4;
 /// Bytes of slots that are set aside for grants unless told otherwise.
 const GRANTED: u64 = 8 << 10;
 
@@ -293,6 +295,7 @@ impl Builder {
             actors: self.actors,
             leases: self.leases.unwrap_or_else(|| default_grants(payload)),
             pool: self.pool.unwrap_or_else(|| default_pool(payload, C::FIXED_LEN)),
+            streams: STREAMS,
         })?;
         let shape = Shape {
             kind,

@@ -2,13 +2,13 @@
 
 use crate::error::{GetError, JoinThreadError, PutError, PutReason, ShutDownError};
 use crate::inner::Inner;
-use crate::long;
+use crate::long::{self, NotHere};
 use crate::scratch;
 use crate::until::Until;
 use core::fmt;
 use core::marker::PhantomData;
 use ringway_codec::{Codec, DecodeError, Postcard};
-use ringway_core::mpmc::Stats;
+use ringway_core::mpmc::{Incoming, Stats};
 use ringway_core::wait::WaitPolicy;
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,8 @@ impl<T, C> Queue<T, C> {
     }
 
     /// The most bytes that the encoding of an item may have: the limit that the queue was
-    /// made with, or what its memory for long items holds.
+    /// made with; else 16 TiB where items longer than its memory are streamed, or what fits
+    /// a slot.
     pub fn max_message(&self) -> usize {
         self.inner.max_message()
     }
@@ -270,7 +271,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     }
 
     #[inline]
-    fn get_until(&self, until: Until) -> Result<T, GetError> {
+    pub(crate) fn get_until(&self, until: Until) -> Result<T, GetError> {
         if !self.inner.is_closed() {
             let mut odd = None;
             let quick = C::decode_in_place(|to| match self.inner.get_quick(to, until) {
@@ -284,6 +285,10 @@ impl<T, C: Codec<T>> Queue<T, C> {
                 return Ok(value);
             }
             if let Some(odd) = odd {
+                let odd = match odd {
+                    Err(NotHere::Stream(stream)) => return self.get_stream(*stream, until),
+                    odd => odd,
+                };
                 return Err(odd.map_or_else(
                     |why| long::refuse(&self.inner, why, C::FIXED_LEN.unwrap_or_default()),
                     Self::wrong_len,
@@ -291,6 +296,18 @@ impl<T, C: Codec<T>> Queue<T, C> {
             }
         }
         self.get_slow(until)
+    }
+
+    /// The item comes as a stream. If nothing comes of it, another one.
+    #[cold]
+    fn get_stream(&self, stream: Incoming, until: Until) -> Result<T, GetError> {
+        if let Some(expected) = C::FIXED_LEN.filter(|len| *len != stream.len()) {
+            return Err(long::refuse(&self.inner, NotHere::Stream(Box::new(stream)), expected));
+        }
+        match long::receive(&self.inner, stream, until, Vec::new())? {
+            Some(bytes) => Ok(C::decode_owned(bytes)?),
+            None => self.get_slow(until),
+        }
     }
 
     /// The item had an impossible length, and is gone.
@@ -308,9 +325,17 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let Some(len) = C::FIXED_LEN else {
             // Whole messages are copied out and given free before they are decoded.
             return scratch::taking(self.inner.ring.payload_size(), |buffer| {
-                match self.inner.get(buffer, until) {
-                    Ok(len) => Ok(C::decode(&buffer[..len.min(buffer.len())])?),
-                    Err(why) => long::decode::<T, C>(&self.inner, why),
+                loop {
+                    match self.inner.get(buffer, until) {
+                        Ok(len) => return Ok(C::decode(&buffer[..len.min(buffer.len())])?),
+                        Err(NotHere::Stream(stream)) => {
+                            let bytes = long::receive(&self.inner, *stream, until, Vec::new())?;
+                            if let Some(bytes) = bytes {
+                                return Ok(C::decode_owned(bytes)?);
+                            }
+                        }
+                        Err(why) => return long::decode::<T, C>(&self.inner, why),
+                    }
                 }
             });
         };
@@ -318,8 +343,19 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let mut taken = 0;
         let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
-                let got = self.inner.get(to, until);
-                taken = got.map_err(|why| long::refuse(&self.inner, why, len))?;
+                taken = loop {
+                    match self.inner.get(to, until) {
+                        Ok(taken) => break taken,
+                        Err(NotHere::Stream(stream)) if stream.len() == len => {
+                            let bytes = long::receive(&self.inner, *stream, until, Vec::new())?;
+                            if let Some(bytes) = bytes.filter(|bytes| bytes.len() == len) {
+                                to.copy_from_slice(&bytes);
+                                break len;
+                            }
+                        }
+                        Err(why) => return Err(long::refuse(&self.inner, why, len)),
+                    }
+                };
                 Ok::<(), GetError>(())
             })
         })??;

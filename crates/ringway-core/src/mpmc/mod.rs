@@ -45,17 +45,22 @@
 //! ring.put_many(&Batch, from, &mut Spinner, Deadline)
 //! ring.try_get_many(max, &mut Batch, tasks)      -> Result<usize, GetError>
 //! ring.get_many(max, &mut Batch, tasks, &mut Spinner, Deadline)
+//! Incoming::receive(&mut Vec<u8>, &mut Spinner, Deadline, pace) -> Result<bool, GetError>
 //! ring.capacity(), payload_size(), len(), is_empty(), is_full()
 //! ring.shutdown(immediate)
 //! ring.watch_mode(), stats(), set_guarded(bool), repair()
-//! PutError: Full | Contended | Interrupted | ShutDown | TooLong | Corrupted | Poisoned | Attach(Error)
-//! GetError: Empty | Contended | Interrupted | ShutDown | Corrupted | Poisoned | Attach(Error)
+//! PutError: Full | Contended | Interrupted | ShutDown | NoMemory | WouldStream | TooLong
+//!           | Corrupted | Poisoned | Attach(Error)
+//! GetError: Empty | Contended | Interrupted | ShutDown | Long | Stream | Streamed | Corrupted | Poisoned | Attach(Error)
 //! ```
 //!
 //! A get copies at most `buffer.len()` bytes of a message in a slot and returns the length
 //! of the message, which is consumed; with a buffer of `payload_size()` bytes nothing is
 //! ever cut. A longer message is in [blocks](crate::blocks): it comes whole, or as a
 //! [`ReadGrant`] if the buffer does not hold it.
+//!
+//! One that is longer than the pool is a [stream](Incoming): its put returns when a getter
+//! has it.
 //!
 //! Nothing that can allocate, panic or run a caller's code stands between claim and
 //! commit: encode before a put, decode after a get.
@@ -82,6 +87,10 @@ mod recover;
 mod ring;
 mod shared;
 mod slot;
+mod stream;
+mod stream_get;
+mod stream_put;
+mod streaming;
 mod sweep_blocks;
 mod tasks;
 mod word;
@@ -98,6 +107,12 @@ pub use put::TryPut;
 pub use recover::Recovery;
 pub use ring::Ring;
 pub use shared::SharedRing;
+pub use stream::LONGEST_STREAM;
+#[doc(hidden)]
+pub use stream_get::{Got, Taking};
+#[doc(hidden)]
+pub use stream_put::{Outgoing, Wrote};
+pub use streaming::Incoming;
 pub use tasks::TaskError;
 pub use word::{Announcement, MAX_PARTICIPANTS, Meta, Phase, State};
 
