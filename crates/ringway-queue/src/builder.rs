@@ -121,8 +121,11 @@ impl Builder {
         self
     }
 
-    /// Bytes for items that are longer than a slot, all together, and of the longest of
-    /// them. Rounded up to whole blocks; 0 for none. While it is used up,
+    /// Bytes for items that are longer than a slot, all together. Rounded up to whole blocks; 0
+    /// for none: then longer ones are refused. An item that is longer than all of it is
+    /// streamed through a part of it: its [`put`](crate::Queue::put) returns when a getter has
+    /// it, and [`try_put`](crate::Queue::try_put) says
+    /// [`WouldStream`](crate::PutReason::WouldStream). While it is used up,
     /// [`put`](crate::Queue::put) waits and [`try_put`](crate::Queue::try_put) says
     /// [`NoMemory`](crate::PutReason::NoMemory).
     ///
@@ -360,8 +363,8 @@ fn default_pool(payload: u32, fixed: Option<usize>) -> u64 {
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// A queue of at most `capacity` items, with the default options: any serde type of
-    /// up to 384 KiB. See [`Builder`] for others.
+    /// A queue of at most `capacity` items, with the default options: any serde type; what
+    /// is longer than 384 KiB is streamed. See [`Builder`] for others.
     ///
     /// # Errors
     ///

@@ -225,7 +225,13 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Blocking
     ///
     /// While a bounded queue is full, or its memory for long items used up. An unbounded
-    /// one never blocks.
+    /// one never blocks. An item longer than that memory is streamed to a getter: the call
+    /// ends when one has all of it, and puts nothing if it ends before.
+    ///
+    /// # If the process dies
+    ///
+    /// In the middle of a streamed item, that is dropped. If its getter dies, the next one
+    /// gets it from the beginning.
     ///
     /// # Errors
     ///
@@ -243,7 +249,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     ///
     /// [`PutReason::Full`], also while the oldest item is just being taken;
     /// [`PutReason::NoMemory`], if there is a place and the memory for long items is used
-    /// up; [`PutReason::Contended`]; as [`put`](Self::put).
+    /// up; [`PutReason::WouldStream`], if the item is longer than all of it; [`PutReason::Contended`]; as [`put`](Self::put).
     #[inline]
     pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_until(value, Until::Now)
@@ -380,7 +386,8 @@ impl<T, C: Codec<T>> Queue<T, C> {
         self.get_until(Until::NEVER)
     }
 
-    /// Takes one item if there is one now. Never waits.
+    /// Takes one item if there is one now. Never waits; but one longer than the queue's memory
+    /// is received as long as its next bytes come within 10 ms each, and stays otherwise.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@
 mod common;
 
 use common::tasks::{stop, until_asleep};
-use common::{Scene, eventually, fork};
+use common::{Random, Scene, Words, eventually, fork};
 use ringway_queue::{Builder, GetError, JoinableQueue, Pod, Postcard, PutReason, Queue, Raw};
 use std::time::{Duration, Instant};
 
@@ -398,6 +398,79 @@ fn a_stream_begins_anew_after_its_getters_death() {
         nothing_is_left(&queue);
     }
     assert!(amidst > 0, "no getter was killed amidst a stream");
+}
+
+/// Putters and getters are killed at random moments and replaced, small items among the
+/// streamed ones.
+#[test]
+fn streams_survive_random_kills() {
+    const IDS: usize = 100_000;
+    let _scene = Scene::begin();
+    let queue = small(3);
+    // A number for the next item; then for each whether its put has returned, and how often
+    // it was taken; then how many were torn.
+    let words = Words::new(2 + 2 * IDS);
+    let torn = 1 + 2 * IDS;
+    let length = |n: usize| if n % 4 == 3 { 50 } else { 70_000 + n % 7 * 20_000 };
+    let item = |n: usize| {
+        let mut item = bytes(n, length(n));
+        item[..8].copy_from_slice(&n.to_le_bytes());
+        item
+    };
+    let putter = || {
+        fork(|| {
+            loop {
+                let n = usize::try_from(words.count(0)).unwrap();
+                queue.put(item(n)).unwrap();
+                words.set(1 + n, 1);
+            }
+        })
+    };
+    let getter = || {
+        fork(|| {
+            loop {
+                let got = queue.get().unwrap();
+                let n = usize::from_le_bytes(got[..8].try_into().unwrap());
+                if n < IDS && got == item(n) {
+                    words.count(1 + IDS + n);
+                } else {
+                    words.count(torn);
+                }
+            }
+        })
+    };
+    let mut random = Random(0x5EED);
+    let mut crew = [putter(), putter(), getter(), getter()];
+    let mut kills = 0;
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_micros(200 + random.next() % 8000));
+        let which = random.below(crew.len());
+        crew[which].kill();
+        kills += 1;
+        let next = if which < 2 { putter() } else { getter() };
+        std::mem::replace(&mut crew[which], next).kill_and_reap();
+    }
+    // They go on, all four.
+    let before = words.get(0);
+    eventually("items pass after the last kill", || words.get(0) > before + 20);
+    crew.into_iter().for_each(common::child::Child::kill_and_reap);
+    let last = usize::try_from(words.get(0)).unwrap();
+    let mut missing = 0;
+    while let Ok(got) = queue.get_timeout(SOON * 4) {
+        let n = usize::from_le_bytes(got[..8].try_into().unwrap());
+        assert!(got == item(n) && got.len() == 50, "no stream outlives its putter");
+        words.count(1 + IDS + n);
+    }
+    for n in 0..last {
+        let (returned, taken) = (words.get(1 + n), words.get(1 + IDS + n));
+        assert!(taken <= 1, "item {n} was taken {taken} times");
+        missing += u64::from(returned == 1 && taken == 0);
+    }
+    println!("{last} items, {kills} kills, {missing} taken by the dead");
+    assert_eq!(words.get(torn), 0, "torn");
+    assert!(missing <= kills && last > 100, "{missing} lost in {kills} kills, {last} items");
+    nothing_is_left(&queue);
 }
 
 #[test]

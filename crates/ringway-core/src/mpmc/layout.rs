@@ -294,6 +294,14 @@ impl Geometry {
         self.leases_end().next_multiple_of(LINE)
     }
 
+    /// Whether at `at` there is an event word of a stream record. For tests that write
+    /// anywhere, and must not mix sizes of words.
+    #[doc(hidden)]
+    pub fn is_event_of_stream(&self, at: u64) -> bool {
+        let (from, to) = (self.streams_at(), self.streams_end());
+        (from..to).contains(&at) && [256, 320].contains(&((at - from) % RECORD))
+    }
+
     /// Where they end. Cannot overflow: at most 64.
     fn streams_end(&self) -> u64 {
         match self.streams {
