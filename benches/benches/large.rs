@@ -114,7 +114,7 @@ fn bars() -> Vec<Bar> {
         let copy = (LONG..=GRANTED).contains(&bytes);
         bar("ringway", "memcpy", if copy { Bound::Faster(0.8) } else { Bound::Told });
         if copy {
-            bar("ringway", Memcpy::UNCACHED, Bound::Told);
+            bar("ringway", Memcpy::UNCACHED, Bound::Faster(0.8));
         }
         bar("ringway", "unix_socket", Bound::Told);
         bar("ringway", "ipc_channel", Bound::Told);

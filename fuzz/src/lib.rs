@@ -7,6 +7,8 @@
 pub mod bytes;
 pub mod model;
 pub mod slots;
+pub mod stream;
+pub mod world;
 
 use ringway_core::memory::Memory;
 use ringway_core::sync::Ordering::Relaxed;

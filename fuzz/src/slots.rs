@@ -2,27 +2,31 @@
 
 use crate::{Input, bounded};
 use ringway_core::memory::{Heap, Memory};
-use ringway_core::mpmc::{Batch, Geometry, Options, Ring, TryGet};
+use ringway_core::mpmc::{Batch, Geometry, Options, Place, Ring, TryGet};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::segment::BODY;
 
 /// Bytes of a slot's payload, a little less than there is room for.
 pub const PAYLOAD: usize = 24;
 
-/// A ring of `slots` slots on the heap.
-pub fn memory(slots: u64) -> (Memory, Geometry) {
-    let options = Options { participants: 3, actors: 4, ..Options::new(slots, PAYLOAD as u32) };
+/// How many grants leave their slots.
+pub const LEASES: u32 = 2;
+
+/// A ring of `slots` slots on the heap, with about `pool` bytes of blocks.
+pub fn memory(slots: u64, pool: u64) -> (Memory, Geometry) {
+    let short = Options::new(slots, PAYLOAD as u32);
+    let options = Options { participants: 3, actors: 4, leases: LEASES, pool, ..short };
     let geometry = Geometry::new(&options).expect("within limits");
     (Memory::new(Heap::new(geometry.total_len() as usize)), geometry)
 }
 
-/// Whether the code under test uses the words at `at` in halves: the three events, the
+/// Whether the code under test uses the words at `at` in halves: the four events, the
 /// count of changes, and the `live` word of each participant.
 pub fn is_narrow(at: u64) -> bool {
     let at = at - BODY;
     let event = [2, 3, 5].into_iter().any(|line| at == 128 * line);
     let live = (6..9).any(|line| at == 128 * line);
-    event || live || at == 128 * 5 + 64
+    event || live || at == 128 * 4 + 64 || at == 128 * 5 + 64
 }
 
 /// Whoever has an odd number may be dead at any time.
@@ -43,6 +47,8 @@ impl Liveness for Odd {
 pub struct User {
     ring: Ring,
     actor: Actor,
+    /// Messages that were taken and not given free.
+    held: Vec<Place>,
 }
 
 impl User {
@@ -51,22 +57,27 @@ impl User {
         let ring = Ring::new(memory, geometry).expect("it fits");
         ring.participants().join(2, Identity::default());
         let actor = ring.actors().claim(2, 0).expect("nobody else is there");
-        Self { ring, actor }
+        Self { ring, actor, held: Vec::new() }
     }
 
     /// One operation.
     pub fn step(&mut self, input: &mut Input) {
-        let Self { ring, actor } = self;
+        let Self { ring, actor, held } = self;
         let what = input.byte();
         let message = [0x5A; 40];
         let message = &message[..input.below(message.len())];
+        if what >= 0xC0 {
+            let long = 1 + input.below(4000);
+            return bounded(|| in_blocks(ring, actor, held, what, long));
+        }
         bounded(|| match what % 18 {
             0..=2 => drop(ring.try_put(actor, message)),
-            3..=5 => get(ring, actor, &mut [0; 40][..message.len()]),
+            3..=5 => get(ring, actor, held, &mut [0; 40][..message.len()]),
             6 => drop(ring.try_put_accepted(actor, message)),
             7 => drop(ring.recover(1, &Odd)),
             8 => drop(ring.recover(3, &Odd)),
-            9 => assert!(ring.len() <= ring.capacity()),
+            // Grants that are given back come on top.
+            9 => assert!(ring.len() <= ring.capacity() + u64::from(LEASES)),
             10 => drop((ring.is_full(), ring.is_empty(), ring.is_shut_down())),
             11 => drop((ring.may_have_room(), ring.may_have_message())),
             12 => drop((ring.participants().overflow(), ring.actors().totals())),
@@ -101,9 +112,39 @@ impl User {
     }
 }
 
-fn get(ring: &Ring, actor: &mut Actor, buffer: &mut [u8]) {
+/// What is longer than a slot, and what is kept for a while: `len` is of a message or a
+/// buffer.
+fn in_blocks(ring: &Ring, actor: &mut Actor, held: &mut Vec<Place>, what: u8, len: usize) {
+    let mut buffer = vec![0x5B; len];
+    match what % 8 {
+        0 | 1 => drop(ring.try_put_long(actor, &buffer)),
+        2 => get(ring, actor, held, &mut buffer),
+        3 | 4 => {
+            if let Ok(place) = ring.try_take(actor) {
+                held.push(place);
+            }
+        }
+        5 => {
+            let used = ring.blocks_used();
+            assert!(used <= ring.geometry().pool().blocks(), "{used} blocks");
+        }
+        _ => {
+            let Some(place) = held.pop() else { return };
+            if let Ok(told) = ring.copy_taken(place, &mut buffer) {
+                assert!(told <= ring.max_message(), "no memory is to be taken for so much");
+            }
+            if what % 8 == 6 {
+                ring.release_taken(actor, place);
+            }
+        }
+    }
+}
+
+fn get(ring: &Ring, actor: &mut Actor, held: &mut Vec<Place>, buffer: &mut [u8]) {
     match ring.try_get(actor, buffer) {
-        Ok(len) => assert!(len <= ring.payload_size(), "a message longer than a slot"),
+        Ok(len) => assert!(len <= ring.max_message(), "a message longer than all blocks"),
+        Err(TryGet::Long(place)) => held.push(place),
+        Err(TryGet::Stream(place)) => ring.hand_back_stream(place),
         Err(TryGet::Corrupted(_) | TryGet::Pending(_)) => {}
         Err(TryGet::Empty | TryGet::Busy | TryGet::ShutDown) => {}
     }

@@ -49,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
     let writes = input.bytes(len);
     let steps = input.bytes(usize::MAX);
     if kind {
-        let (memory, geometry) = slots::memory(1 + size as u64);
+        let (memory, geometry) = slots::memory(1 + size as u64, 3000);
         let mut user = slots::User::new(&memory, geometry);
         beside_a_writer(&memory, BODY, slots::is_narrow, writes, || {
             for _ in 0..ROUNDS {

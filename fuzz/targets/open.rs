@@ -22,7 +22,8 @@ use std::os::unix::fs::FileExt;
 fn template(input: &mut Input) -> Vec<u8> {
     let capacity = 64_u64 << input.below(4);
     let slots = 1 + input.below(5) as u64;
-    let options = Options { participants: 2, actors: 3, ..Options::new(slots, 24) };
+    let (leases, pool) = (input.below(3) as u32, 3000 * input.below(3) as u64);
+    let options = Options { participants: 2, actors: 3, leases, pool, ..Options::new(slots, 24) };
     let geometry = Geometry::new(&options).expect("within limits");
     let pipe = input.flag();
     let (kind, mut params, len) = if pipe {
@@ -35,7 +36,7 @@ fn template(input: &mut Input) -> Vec<u8> {
     };
     // What the typed layer of queues says, or whether a pipe's signature is a tag's.
     params[PARAMS - 2] |= if pipe { 0 } else { u64::from(input.byte() & 15) };
-    params[4] |= u64::from(input.flag());
+    params[4] |= u64::from(pipe && input.flag());
     let mut bytes = vec![0; usize::try_from(len).expect("small")];
     let words32 = [(8, LAYOUT_VERSION), (12, 0x0102_0304), (16, kind as u32), (20, 8)];
     let words64 = [(24, len), (40, 7), (176, 0x5EA1_ED00_5EA1_ED01)];
@@ -85,6 +86,8 @@ fn as_what(kind: usize, fd: OwnedFd, parcel: &[u8]) {
             let Ok(segment) = Segment::from_fd(fd) else { return };
             if let Ok(ring) = SharedRing::open(segment, 7) {
                 drop((ring.try_put(b"hello"), ring.try_get(&mut buffer), ring.repair()));
+                drop((ring.try_put(&[7; 300]), ring.try_get_ref(), ring.try_reserve(1000)));
+                assert!(ring.blocks_used() < 1000, "more blocks than there are bytes");
                 drop((ring.len(), ring.stats(), ring.participants()));
             }
         }

@@ -9,7 +9,7 @@ use ringway_fuzz::{Input, Random, overwrite};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
-    let (memory, geometry) = memory(1 + input.below(9) as u64);
+    let (memory, geometry) = memory(1 + input.below(9) as u64, 3000 * input.below(8) as u64);
     let mut user = User::new(&memory, geometry);
     let words = ((memory.len() - BODY) / 8) as usize;
     if input.flag() {

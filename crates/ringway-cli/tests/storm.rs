@@ -5,18 +5,24 @@ use std::process::{Command, Stdio};
 #[test]
 fn a_short_storm_ends_well() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
-    command.args(["storm", "--seconds", "11", "--seed", "7"]).stdin(Stdio::null());
+    command.args(["storm", "--seconds", "12", "--seed", "7"]).stdin(Stdio::null());
     let output = command.output().expect("the command runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(text.lines().last(), Some("storm: ok"), "{text}");
-    let inline = ["N=1: ", "N=2: ", "N=3: ", "N=64: ", "N=3, batches: ", "N=64, batches: "];
-    let blocks = ["N=1, blocks: ", "N=2, blocks: ", "N=3, blocks: ", "N=64, blocks: "];
-    let last = ["N=64, blocks, batches: ", "total: "];
-    for size in inline.into_iter().chain(blocks).chain(last) {
-        let line = text.lines().find_map(|line| line.strip_prefix(size)).expect(size);
+    let kinds = ["", ", batches", ", blocks", ", grants", ", blocks and batches"];
+    let sizes = [1, 2, 3, 64];
+    let all = kinds.iter().flat_map(|kind| sizes.map(|slots| format!("N={slots}{kind}: ")));
+    for size in all.chain(["total: ".into()]) {
+        let line = text.lines().find_map(|line| line.strip_prefix(&*size)).expect(&size);
         assert!(line.contains(" 0 lost, 0 doubled, 0 torn,"), "{line}");
-        assert!(!line.contains(", 0 kills survived"), "{line}");
+        assert!(!line.contains(" 0 kills survived"), "{line}");
+        // Written down before they are released: nothing can be taken by the dead.
+        assert!(!size.contains("grants") || line.contains(" 0 taken by the dead (at most 0)"));
+    }
+    let covered = text.lines().find_map(|line| line.strip_prefix("covered: ")).expect("covered");
+    for kind in ["inline (", "batches (", "blocks (", "grants (", "blocks and batches ("] {
+        assert!(covered.contains(kind), "{covered}");
     }
 }
 

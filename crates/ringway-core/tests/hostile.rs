@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// How long each test goes on, at most.
 const SPAN: Duration = Duration::from_millis(1500);
 const ROUNDS: u64 = 200_000;
+/// So many slots are short ones.
+const SHORT: u64 = 5;
 
 /// Numbers that look random and are the same every time (xorshift64).
 struct Random(u64);
@@ -253,13 +255,12 @@ impl Liveness for Odd {
 }
 
 fn slots_memory(slots: u64) -> (Memory, Geometry) {
-    let options = Options {
-        participants: 3,
-        actors: 4,
-        leases: 2,
-        pool: 3000,
-        streams: 2,
-        ..Options::new(slots, 24)
+    let of =
+        |payload| Options { participants: 3, actors: 4, leases: 2, ..Options::new(slots, payload) };
+    // Blocks, or short slots.
+    let options = match slots {
+        SHORT => Options { exact: true, ..of(8) },
+        _ => Options { pool: 3000, streams: 2, ..of(24) },
     };
     let geometry = Geometry::new(&options).unwrap();
     (Memory::new(Heap::new(usize::try_from(geometry.total_len()).unwrap())), geometry)
@@ -321,7 +322,10 @@ fn use_slots(
     rounds(|round| {
         between(&mut random);
         let message = [0x5A; 32];
-        let message = &message[..random.length(message.len())];
+        let message = match ring.geometry().payload_size() {
+            8 => &message[..8],
+            _ => &message[..random.length(message.len())],
+        };
         let long = [0x5B; 3500];
         let long = &long[..random.length(long.len())];
         // Mostly too short for what is in blocks.
@@ -383,7 +387,7 @@ fn use_slots(
 
 #[test]
 fn the_ring_of_slots_bears_any_words() {
-    for slots in [1, 3, 8] {
+    for slots in [1, 3, SHORT, 8] {
         let (memory, geometry) = slots_memory(slots);
         use_slots(&memory, geometry, joined(&memory, geometry), |random| {
             scribble(&memory, narrow_in_slots(geometry), random)

@@ -5,6 +5,7 @@
 #![cfg(loom)]
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use loom::thread;
 use ringway_core::memory::Memory;
 use ringway_core::mpmc::{Geometry, Options, Recovery, Ring, TryGet, TryPut};
@@ -23,20 +24,29 @@ impl Liveness for SecondIsDead {
     }
 }
 
-/// Runs `body` in every interleaving with up to two preemptions.
+/// Runs `body` in every interleaving with up to three preemptions.
 fn explore(body: impl Fn() + Send + Sync + 'static) {
+    explore_up_to(3, body);
+}
+
+/// As [`explore`]; fewer for `Memory::interleaved`, which tries a switch at every access.
+fn explore_up_to(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = Some(preemptions);
     model.check(body);
 }
 
 /// A ring with both participants joined, whose slots are too short for the messages.
 fn ring() -> Arc<Ring> {
-    let small = Options::new(1, 8);
+    ring_in(Memory::modelled, 1)
+}
+
+fn ring_in(memory: fn(usize) -> Memory, slots: u64) -> Arc<Ring> {
+    let small = Options::new(slots, 8);
     let options = Options { participants: 2, actors: 3, leases: 1, pool: 256, ..small };
     let geometry = Geometry::new(&options).unwrap();
     let len = usize::try_from(geometry.total_len()).unwrap();
-    let ring = Ring::new(&Memory::modelled(len), geometry).unwrap();
+    let ring = Ring::new(&memory(len), geometry).unwrap();
     ring.participants().join(1, Identity::default());
     ring.participants().join(2, Identity::default());
     Arc::new(ring)
@@ -144,5 +154,58 @@ fn a_lease_record_is_redelivered_whole() {
         let got = early.or_else(|_| get(&ring, &mut actor));
         assert_eq!((got, ring.blocks_used()), (Ok(7), 0));
         assert_eq!(ring.len(), 0);
+    });
+}
+
+/// Edge block-owner: who takes a block finds what its giver did before. After a shutdown, so
+/// that nothing but the block tells of it: a put takes its blocks first, and then is refused
+/// before it looks at a slot or for sleepers, which has a fence in models.
+#[test]
+fn who_takes_a_block_finds_it_done_with() {
+    explore_up_to(2, || {
+        let ring = ring_in(Memory::interleaved, 2);
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        put(&ring, &mut actor, 1).unwrap();
+        ring.shutdown(&mut actor, false);
+        let data = Arc::new(AtomicU64::new(0));
+        let getter = {
+            let (ring, data) = (Arc::clone(&ring), Arc::clone(&data));
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || {
+                data.store(1, Relaxed);
+                get(&ring, &mut actor)
+            })
+        };
+        match put(&ring, &mut actor, 2).unwrap_err() {
+            TryPut::ShutDown => assert_eq!(data.load(Relaxed), 1),
+            why => assert_eq!(why, TryPut::NoMemory),
+        }
+        assert_eq!(getter.join().unwrap(), Ok(1));
+    });
+}
+
+/// Edge lease-record: who takes a record finds what its last holder did before.
+#[test]
+fn who_takes_a_lease_record_finds_it_done_with() {
+    explore_up_to(2, || {
+        let ring = ring_in(Memory::interleaved, 2);
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        ring.try_put(&mut actor, &[1; 8]).unwrap();
+        ring.try_put(&mut actor, &[2; 8]).unwrap();
+        let first = ring.try_take(&mut actor).unwrap();
+        let data = Arc::new(AtomicU64::new(0));
+        let holder = {
+            let (ring, data) = (Arc::clone(&ring), Arc::clone(&data));
+            let mut actor = ring.actors().claim(1, 0).unwrap();
+            thread::spawn(move || {
+                data.store(1, Relaxed);
+                ring.release_taken(&mut actor, first);
+            })
+        };
+        let second = ring.try_take(&mut actor).unwrap();
+        if second == first {
+            assert_eq!(data.load(Relaxed), 1);
+        }
+        holder.join().unwrap();
     });
 }

@@ -126,8 +126,10 @@ impl Builder {
         let (token_a, token_b) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .map_err(|e| Error::os("create", "the tokens of a pipe", e))?;
-        let fd_b = segment.share()?;
         let (memory, _, fd_a, label) = segment.into_parts();
+        // The same description will do: neither of these is ever locked or sent.
+        let fd_b =
+            rustix::io::fcntl_dupfd_cloexec(&fd_a, 0).map_err(|e| Error::os("share", &label, e))?;
         let a = End::hold(&memory, shape, Side::A, fd_a, Some(token_a), &label)?;
         let b = End::hold(&memory, shape, Side::B, fd_b, Some(token_b), &label)?;
         End::pair(&a, &b);

@@ -2,6 +2,7 @@
 
 use crate::end::BOTH;
 use crate::error::{RecvError, SendError, SendManyError};
+use crate::grant::{ReadGrant, WriteGrant};
 use crate::{Receiver, Sender};
 use core::fmt;
 use ringway_codec::{Codec, Postcard};
@@ -60,6 +61,9 @@ impl<S, R, C> Connection<S, R, C> {
         send_bytes_range(buffer: &[u8], offset: usize, size: Option<usize>) -> Result<(), SendError>;
         try_send_bytes(message: &[u8]) -> Result<(), SendError>;
         send_bytes_timeout(message: &[u8], timeout: Duration) -> Result<(), SendError>;
+        reserve(len: usize) -> Result<WriteGrant<'_>, SendError>;
+        try_reserve(len: usize) -> Result<WriteGrant<'_>, SendError>;
+        reserve_timeout(len: usize, timeout: Duration) -> Result<WriteGrant<'_>, SendError>;
     }
     forward! { receiver, "Receiver":
         poll(timeout: Duration) -> Result<bool, RecvError>;
@@ -71,6 +75,9 @@ impl<S, R, C> Connection<S, R, C> {
         try_recv_bytes_into(buffer: &mut [u8]) -> Result<usize, RecvError>;
         recv_bytes_many(into: &mut Vec<Vec<u8>>, max: usize, limit: Option<usize>) -> Result<usize, RecvError>;
         try_recv_bytes_many(into: &mut Vec<Vec<u8>>, max: usize, limit: Option<usize>) -> Result<usize, RecvError>;
+        recv_ref() -> Result<ReadGrant<'_>, RecvError>;
+        try_recv_ref() -> Result<ReadGrant<'_>, RecvError>;
+        recv_ref_timeout(timeout: Duration) -> Result<ReadGrant<'_>, RecvError>;
     }
 }
 

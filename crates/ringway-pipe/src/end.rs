@@ -276,10 +276,10 @@ impl End {
         // and is seen.
         self.record.registered.store(u32::from(barrier::registered()), Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        // Relaxed: a hint for messages.
-        self.record
-            .owner_pid
-            .store(rustix::process::getpid().as_raw_pid().cast_unsigned(), Ordering::Relaxed);
+        // Relaxed: the kernel's lock orders users; for others it is a hint for messages.
+        let pid = rustix::process::getpid().as_raw_pid().cast_unsigned();
+        let former = self.record.owner_pid.load(Ordering::Relaxed);
+        self.record.owner_pid.store(pid, Ordering::Relaxed);
         if self.state() & PEER_GONE == 0 {
             let this: Weak<Self> = Arc::downgrade(self);
             held.watch = Some(watch(this, held.token.as_ref().map(AsFd::as_fd))?);
@@ -287,12 +287,14 @@ impl End {
         held.born = generation();
         held.taken = generation();
         // A former user may have been killed after it sent or took something and before it
-        // woke the peer, or while it took down the sleeper bit.
-        if let Some(ring) = &self.outgoing {
-            ring.readable.broadcast();
-        }
-        if let Some(ring) = &self.incoming {
-            ring.writable.broadcast();
+        // woke the peer, or while it took down the sleeper bit. It wrote its pid before that.
+        if former != 0 {
+            if let Some(ring) = &self.outgoing {
+                ring.readable.broadcast();
+            }
+            if let Some(ring) = &self.incoming {
+                ring.writable.broadcast();
+            }
         }
         Ok(())
     }
@@ -502,6 +504,7 @@ mod tests {
     use crate::Builder;
     use ringway_codec::Raw;
     use ringway_core::spsc::Producer;
+    use ringway_core::sync::Ordering;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -513,6 +516,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(100));
         // What a sender leaves that is killed between its commit and its wake-up.
         let end = sender.half.end();
+        end.record.owner_pid.store(1, Ordering::Relaxed);
         assert!(Producer::new(end.outgoing.clone().unwrap()).unwrap().push_whole(&[1]));
         end.take(0).unwrap();
         assert_eq!(waiting.join().unwrap(), [1]);

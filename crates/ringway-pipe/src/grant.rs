@@ -28,7 +28,6 @@
 //! A message that goes round the end of the ring lies in two parts; the copies see to
 //! it, and `parts` shows both.
 
-use crate::connection::Connection;
 use crate::end::{CLOSED, PEER_GONE};
 use crate::error::{RangeError, RecvError, SendError};
 use crate::half::{Receiver, Sender};
@@ -403,28 +402,6 @@ impl io::Read for Reader<'_> {
         payload.read_at(self.at, &mut bytes[..fits]).map_err(io::Error::other)?;
         self.at += fits;
         Ok(fits)
-    }
-}
-
-impl<S, R, C> Connection<S, R, C> {
-    /// See [`Sender::reserve`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, SendError> {
-        self.sender.reserve(len)
-    }
-
-    /// See [`Receiver::recv_ref`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn recv_ref(&mut self) -> Result<ReadGrant<'_>, RecvError> {
-        self.receiver.recv_ref()
     }
 }
 

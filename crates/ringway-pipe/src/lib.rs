@@ -17,9 +17,9 @@
 //! # }
 //! ```
 //!
-//! Small messages go fastest in batches ([`Sender::send_many`], [`Receiver::recv_many`]),
-//! large ones where they lie in the ring ([`Sender::reserve`], [`Receiver::recv_ref`]; see
-//! [`grant`]).
+//! Small messages go fastest in batches ([`Sender::send_many`], [`Receiver::recv_many`], also
+//! on ends that threads [share](Sender::into_shared)), large ones where they lie in the ring
+//! ([`Sender::reserve`], [`Receiver::recv_ref`]; see [`grant`]).
 //!
 //! To give an end to another process see the `ringway` crate.
 
@@ -36,6 +36,7 @@ mod named;
 mod recv;
 mod send;
 mod shared;
+mod shared_many;
 mod until;
 mod waitable;
 

@@ -12,55 +12,42 @@ use crate::recv::RecvHalf;
 use crate::send::SendHalf;
 use crate::until::Until;
 use core::convert::Infallible;
-use ringway_codec::Codec;
+use ringway_codec::{Codec, EncodeError};
 use ringway_core::spsc::{Reading, Writing};
 use ringway_core::wait::Deadline;
 use std::time::{Duration, Instant};
 
-/// Where an encoded message goes.
-enum Sink<'a, 'b> {
-    /// To the batch, if there is room.
-    Batch(&'a mut Writing<'b>),
-    /// On its own: waiting for room, or streamed.
-    Single(&'a mut SendHalf, Until),
-}
-
-impl Sink<'_, '_> {
-    /// Whether the message was taken.
-    fn take(self, message: &[u8]) -> Result<bool, SendError> {
-        match self {
-            Self::Batch(batch) => Ok(batch.push(message)),
-            Self::Single(half, until) => half.send(message, until).map(|()| true),
-        }
-    }
-}
-
-/// Sends `items` in order; `pass` encodes one and gives it to the sink.
-fn send_all<I>(
+/// Sends `items` in order. `add` encodes one and adds it to a batch, if there is room;
+/// `alone` sends one on its own: waiting for room, or streamed. `codec` is what both need.
+///
+/// Two closures and not one that is told where to: then each is inlined. What `add` returns
+/// must not go through memory. It would be read back in a piece larger than it was written,
+/// which waits until all stores before it have left the processor: those to the ring,
+/// whose lines come from another one.
+#[inline]
+fn send_all<I, X>(
     half: &mut SendHalf,
+    codec: &mut X,
     items: &[I],
-    until: Until,
-    mut pass: impl FnMut(&I, Sink<'_, '_>) -> Result<bool, SendError>,
+    add: impl Fn(&mut X, &I, &mut Writing<'_>) -> Result<bool, EncodeError>,
+    alone: impl Fn(&mut X, &I, &mut SendHalf) -> Result<(), SendError>,
 ) -> Result<(), SendManyError> {
     let mut sent = 0;
     while sent < items.len() {
-        let mut batched = || {
-            if let Some(mut batch) = half.writing() {
-                while let Some(item) = items.get(sent) {
-                    if !pass(item, Sink::Batch(&mut batch))? {
-                        break;
-                    }
-                    sent += 1;
+        if let Some(mut batch) = half.writing() {
+            while let Some(item) = items.get(sent) {
+                match add(codec, item, &mut batch) {
+                    Ok(true) => sent += 1,
+                    Ok(false) => break,
+                    Err(error) => return Err(SendManyError { sent, reason: error.into() }),
                 }
             }
-            // Here the batch is published.
-            if let Some(item) = items.get(sent) {
-                pass(item, Sink::Single(half, until))?;
-                sent += 1;
-            }
-            Ok(())
-        };
-        batched().map_err(|reason| SendManyError { sent, reason })?;
+        }
+        // Here the batch is published.
+        if let Some(item) = items.get(sent) {
+            alone(codec, item, half).map_err(|reason| SendManyError { sent, reason })?;
+            sent += 1;
+        }
     }
     Ok(())
 }
@@ -71,7 +58,12 @@ impl<T, C> Sender<T, C> {
         messages: &[impl AsRef<[u8]>],
         until: Until,
     ) -> Result<(), SendManyError> {
-        send_all(&mut self.half, messages, until, |message, sink| sink.take(message.as_ref()))
+        let add = |(): &mut (), message: &_, batch: &mut Writing<'_>| {
+            Ok(batch.push(AsRef::<[u8]>::as_ref(message)))
+        };
+        send_all(&mut self.half, &mut (), messages, add, |(), message, half| {
+            half.send_alone(message.as_ref(), until)
+        })
     }
 
     /// Sends `messages` as they are, in order, as [`send_many`](Self::send_many) does.
@@ -97,10 +89,17 @@ impl<T, C> Sender<T, C> {
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    fn send_many_until(&mut self, values: &[T], until: Until) -> Result<(), SendManyError> {
+    pub(crate) fn send_many_until(
+        &mut self,
+        values: &[T],
+        until: Until,
+    ) -> Result<(), SendManyError> {
         let Self { half, scratch, .. } = self;
-        send_all(half, values, until, |value, sink| {
-            C::encode(value, scratch, |bytes| sink.take(bytes))?
+        let add = |scratch: &mut Vec<u8>, value: &T, batch: &mut Writing<'_>| {
+            C::encode(value, scratch, |bytes| batch.push(bytes))
+        };
+        send_all(half, scratch, values, add, |scratch, value, half| {
+            C::encode(value, scratch, |bytes| half.send_alone(bytes, until))?
         })
     }
 
@@ -230,7 +229,7 @@ impl<T, C> Receiver<T, C> {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    fn recv_many_until(
+    pub(crate) fn recv_many_until(
         &mut self,
         into: &mut Vec<T>,
         max: usize,

@@ -66,6 +66,14 @@ impl SendHalf {
         sent
     }
 
+    /// As [`send`](Self::send), between batches: out of the way, so that it is inlined where
+    /// single messages are sent.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn send_alone(&mut self, message: &[u8], until: Until) -> Result<(), SendError> {
+        self.send(message, until)
+    }
+
     /// Touches the ring no more, if the end is closed or the half dropped.
     pub(crate) fn leave(&mut self) {
         if self.taken == generation() && self.producer.take().is_some() {

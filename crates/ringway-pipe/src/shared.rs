@@ -182,7 +182,7 @@ impl<S, R, C> Connection<S, R, C> {
 }
 
 impl<T, C> SharedSender<T, C> {
-    fn turn(
+    pub(crate) fn turn(
         &self,
         until: Until,
         body: impl FnOnce(&mut Sender<T, C>) -> Result<(), SendError>,
@@ -244,7 +244,7 @@ impl<T, C: Codec<T>> SharedSender<T, C> {
 }
 
 impl<T, C> SharedReceiver<T, C> {
-    fn turn<X>(
+    pub(crate) fn turn<X>(
         &self,
         until: Until,
         body: impl FnOnce(&mut Receiver<T, C>) -> Result<X, RecvError>,

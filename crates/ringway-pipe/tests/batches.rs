@@ -8,7 +8,8 @@ use ringway_pipe::{
     Builder, Codec, DecodeError, EncodeError, Pod, Postcard, Raw, Receiver, RecvError, SendError,
     Sender,
 };
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 fn numbers(capacity: u64) -> (Receiver<u64, Pod>, Sender<u64, Pod>) {
     Builder::new().capacity(capacity).simplex().unwrap()
@@ -219,4 +220,98 @@ fn a_two_way_end_has_batches_both_ways() {
     assert_eq!(a.recv_many(&mut back, 1).unwrap(), 1);
     assert_eq!(a.recv_many(&mut back, 8).unwrap(), 1);
     assert_eq!(back, ["x", "y"]);
+}
+
+#[test]
+fn a_batch_of_one_of_many_threads_stays_together() {
+    const THREADS: u64 = 4;
+    const ROUNDS: u64 = 300;
+    let _scene = Scene::begin();
+    // Shorter and longer than the ring: 4 KiB hold 255 numbers.
+    let length = |round: u64| [7, 40, 300][usize::try_from(round % 3).unwrap()];
+    let batch = move |thread: u64, round: u64| -> Vec<u64> {
+        (0..length(round)).map(|i| (thread << 48) | (round << 24) | i).collect()
+    };
+    let (receiver, sender) = numbers(4096);
+    let child = fork(move || {
+        let sender = sender.into_shared();
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    (0..ROUNDS).for_each(|round| sender.send_many(&batch(thread, round)).unwrap());
+                });
+            }
+        });
+    });
+    // Each of these gets what follows each other; together they get all, once.
+    let receiver = receiver.into_shared();
+    let takers: Vec<_> = (0..3)
+        .map(|_| {
+            let receiver = receiver.clone();
+            thread::spawn(move || {
+                let mut taken: Vec<Vec<u64>> = Vec::new();
+                loop {
+                    let mut got = Vec::new();
+                    match receiver.recv_many(&mut got, 64) {
+                        Ok(count) => assert_eq!(count, got.len()),
+                        Err(RecvError::Eof) => return taken,
+                        Err(error) => panic!("{error}"),
+                    }
+                    taken.push(got);
+                }
+            })
+        })
+        .collect();
+    let taken: Vec<Vec<u64>> = takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect();
+    for got in &taken {
+        for pair in got.windows(2) {
+            let (thread, round, i) =
+                (pair[0] >> 48, pair[0] >> 24 & 0xFF_FFFF, pair[0] & 0xFF_FFFF);
+            let last = i + 1 == length(round);
+            let follows = if last { pair[1] & 0xFF_FFFF == 0 } else { pair[1] == pair[0] + 1 };
+            assert!(follows, "{:x} after item {i} of batch {round} of thread {thread}", pair[1]);
+        }
+    }
+    let mut all = taken.concat();
+    all.sort_unstable();
+    let batches = (0..THREADS).flat_map(|thread| (0..ROUNDS).map(move |round| (thread, round)));
+    assert!(all.into_iter().eq(batches.flat_map(|(thread, round)| batch(thread, round))));
+    child.join();
+}
+
+#[test]
+fn waiting_for_ones_turn_counts_towards_the_time_out_of_a_batch() {
+    let _scene = Scene::begin();
+    let (receiver, mut sender) = numbers(4096);
+    let receiver = receiver.into_shared();
+    let other = receiver.clone();
+    let blocked = thread::spawn(move || {
+        let mut got = Vec::new();
+        other.recv_many(&mut got, 10).map(|_| got)
+    });
+    thread::sleep(Duration::from_millis(30));
+    let mut got = Vec::new();
+    assert!(matches!(receiver.try_recv_many(&mut got, 10), Err(RecvError::Empty)));
+    let late = receiver.recv_many_timeout(&mut got, 10, SHORT);
+    assert!(matches!(late, Err(RecvError::Timeout)) && got.is_empty());
+    sender.send_many(&[1, 2, 3]).unwrap();
+    assert_eq!(blocked.join().unwrap().unwrap(), [1, 2, 3]);
+
+    let sender = sender.into_shared();
+    let other = sender.clone();
+    let blocked = thread::spawn(move || other.send_many(&[4; 1000]));
+    thread::sleep(Duration::from_millis(30));
+    let error = sender.try_send_many(&[5]).unwrap_err();
+    assert!(matches!(error.reason, SendError::Full) && error.sent == 0, "{error}");
+    let error = sender.send_many_timeout(&[5], SHORT).unwrap_err();
+    assert!(matches!(error.reason, SendError::Timeout) && error.sent == 0, "{error}");
+    // Wakes the one that is amidst its batch; what it has sent stays.
+    sender.close();
+    let error = blocked.join().unwrap().unwrap_err();
+    assert!(matches!(error.reason, SendError::Closed) && error.sent == 255, "{error}");
+    let error = sender.send_bytes_many(&[[0; 8]]).unwrap_err();
+    assert!(matches!(error.reason, SendError::Closed) && error.sent == 0, "{error}");
+    assert_eq!(receiver.recv_many(&mut got, 1000).unwrap(), 255);
+    assert_eq!(got, [4; 255]);
 }

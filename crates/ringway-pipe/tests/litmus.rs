@@ -11,7 +11,7 @@ use ringway_core::memory::Memory;
 use ringway_core::mpmc::{Geometry, Options, Ring};
 use ringway_core::peer::Identity;
 use ringway_core::segment::{BODY, Kind, NewSegment, PARAMS, Place, Spec};
-use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Producer};
+use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Head, Piece, Producer};
 use ringway_core::sync::AtomicU64;
 use ringway_core::sync::Ordering::{Acquire, Relaxed, Release};
 use ringway_core::wait::{Event, barrier};
@@ -114,16 +114,27 @@ fn either_the_sleeper_or_the_waker_sees_the_other() {
 #[test]
 fn a_chunk_is_whole_and_not_overwritten() {
     let _scene = Scene::begin();
-    const CAPACITY: u64 = 16 << 10;
-    let memory = shared(CONTROL_LEN + CAPACITY);
-    let ring = || Direction::new(&memory, BODY, BODY + CONTROL_LEN, CAPACITY).unwrap();
+    chunks(16 << 10, WORDS);
+}
+
+/// ring-publish: copies of more than a page are made of stores that no release store orders,
+/// and of a fence that does. Fails without the fence.
+#[test]
+fn a_long_chunk_is_whole_and_not_overwritten() {
+    let _scene = Scene::begin();
+    chunks(64 << 10, 1200);
+}
+
+fn chunks(capacity: u64, words: usize) {
+    let memory = shared(CONTROL_LEN + capacity);
+    let ring = || Direction::new(&memory, BODY, BODY + CONTROL_LEN, capacity).unwrap();
     let mut producer = Producer::new(ring()).unwrap();
     let child = fork(move || {
         let start = Instant::now();
         for n in 1_u64.. {
             let last = n % 64 == 0 && start.elapsed() > TIME;
             let n = if last { 0 } else { n };
-            let bytes = [n.to_ne_bytes(); WORDS].concat();
+            let bytes = n.to_ne_bytes().repeat(words);
             until(|| producer.try_push(&bytes).is_ok());
             if last {
                 return;
@@ -132,9 +143,14 @@ fn a_chunk_is_whole_and_not_overwritten() {
     });
     let mut consumer = Consumer::new(ring()).unwrap();
     for n in 1_u64.. {
-        let mut bytes = [0; BYTES];
+        let mut bytes = vec![0; 8 * words];
         until(|| consumer.whole() == Some(bytes.len()));
+        // What was stored last first: there is the least time for it to have come.
+        let mut end = [0; 256];
+        let whole = Head { piece: Piece::Whole, len: bytes.len() };
+        consumer.payload(whole).read_at(bytes.len() - end.len(), &mut end).unwrap();
         consumer.take_whole(&mut bytes);
+        assert_eq!(bytes[bytes.len() - end.len()..], end, "came late");
         let first = u64::from_ne_bytes(*bytes.first_chunk().unwrap());
         assert!(bytes.as_chunks::<8>().0.iter().all(|word| *word == first.to_ne_bytes()), "torn");
         if first == 0 {

@@ -39,7 +39,8 @@ const GRANTED: u64 = 8 << 10;
 /// # Memory
 ///
 /// All of it is reserved when the queue is made. A slot takes the item's bytes and 16
-/// more, rounded up to a power of two up to 64, and to a multiple of 64 above. A queue
+/// more, rounded up to a power of two up to 64, and to a multiple of 64 above; 16 in all
+/// for plain old data of up to 8 bytes. A queue
 /// takes its slots, 128 bytes for each process and each thread that may use it at a
 /// time, about 5 KiB, a slot and a line for each [grant](Self::max_grants), and the
 /// [pool](Self::pool_size) for items that are longer than a slot. With the defaults that
@@ -299,6 +300,7 @@ impl Builder {
             leases: self.leases.unwrap_or_else(|| default_grants(payload)),
             pool: self.pool.unwrap_or_else(|| default_pool(payload, C::FIXED_LEN)),
             streams: STREAMS,
+            exact: u32::try_from(C::FIXED_LEN.unwrap_or(0)) == Ok(payload),
         })?;
         let shape = Shape {
             kind,

@@ -94,8 +94,8 @@ enum Room {
 ///
 /// # If the process dies
 ///
-/// Before the release, the item goes to another getter. With a
-/// [`JoinableQueue`](crate::JoinableQueue) the dead one's task is also counted as lost.
+/// Before the release, the item goes to another getter, and no task of a
+/// [`JoinableQueue`](crate::JoinableQueue) is lost.
 #[must_use = "an item whose grant is dropped goes to another getter"]
 pub struct ReadGrant {
     grant: mpmc::ReadGrant,

@@ -11,7 +11,7 @@ use crate::shape::{Kind, Shape};
 use crate::until::Until;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::{Acquire, Release};
-use ringway_core::mpmc::{self, SharedRing};
+use ringway_core::mpmc::{self, QuickGet, SharedRing};
 use ringway_core::segment::Segment;
 use ringway_core::wait::WaitPolicy;
 use std::os::fd::OwnedFd;
@@ -105,29 +105,29 @@ impl Inner {
         put.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    /// Takes a message on the short way and says how long it is. `None` says only that
-    /// [`get`](Self::get) knows more.
+    /// Takes a message on the short way.
     #[inline]
-    pub(crate) fn get_quick(
-        &self,
-        buffer: &mut [u8],
-        until: Until,
-    ) -> Option<Result<usize, NotHere>> {
+    pub(crate) fn get_quick(&self, buffer: &mut [u8], until: Until) -> QuickGet {
         if matches!(self.kind, Kind::JoinableQueue) {
-            return None;
+            return QuickGet::MISSED;
         }
-        match self.ring.get_quick(buffer, || until.looks(self.policy))? {
-            Ok(len) => Some(Ok(len)),
-            Err(error) => Some(Err(NotHere::from(error, self.ring.label()))),
-        }
+        self.ring.get_quick(buffer, || until.looks(self.policy))
+    }
+
+    /// What came of [`get_quick`](Self::get_quick). `None` says only that [`get`](Self::get)
+    /// knows more.
+    pub(crate) fn explain(&self, got: QuickGet) -> Option<Result<usize, NotHere>> {
+        let got = self.ring.explain(got)?;
+        Some(got.map_err(|error| NotHere::from(error, self.ring.label())))
     }
 
     /// Takes one message and says how long it is; one that is longer than the buffer and
     /// than a slot is taken and left where it is.
     pub(crate) fn get(&self, buffer: &mut [u8], until: Until) -> Result<usize, NotHere> {
-        match self.get_quick(buffer, until) {
-            Some(got) => got,
-            None => self.get_slow(buffer, until),
+        let got = self.get_quick(buffer, until);
+        match got.taken() {
+            Some(len) => Ok(len),
+            None => self.explain(got).unwrap_or_else(|| self.get_slow(buffer, until)),
         }
     }
 

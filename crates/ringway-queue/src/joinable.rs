@@ -38,8 +38,9 @@ use std::time::{Duration, Instant};
 /// # If a process dies
 ///
 /// Tasks that it had taken and not done are lost, and so they are if it detaches (drops
-/// its last handle) or exits: they no longer count, and `join` says how many there were.
-/// What it had only been about to take goes to others.
+/// its last handle) or exits: they no longer count, and `join` says exactly how many there
+/// were. What it had only been about to take, at whatever instruction, goes to others and is
+/// not lost.
 pub struct JoinableQueue<T, C = Postcard> {
     queue: Queue<T, C>,
     /// Lost tasks that this handle and its clones were told of.

@@ -8,7 +8,7 @@ use crate::until::Until;
 use core::fmt;
 use core::marker::PhantomData;
 use ringway_codec::{Codec, DecodeError, Postcard};
-use ringway_core::mpmc::{Incoming, Stats};
+use ringway_core::mpmc::{Incoming, QuickGet, Stats};
 use ringway_core::wait::WaitPolicy;
 use std::time::{Duration, Instant};
 
@@ -278,30 +278,28 @@ impl<T, C: Codec<T>> Queue<T, C> {
 
     #[inline]
     pub(crate) fn get_until(&self, until: Until) -> Result<T, GetError> {
+        let mut got = QuickGet::MISSED;
         if !self.inner.is_closed() {
-            let mut odd = None;
-            let quick = C::decode_in_place(|to| match self.inner.get_quick(to, until) {
-                Some(Ok(len)) if len == to.len() => true,
-                other => {
-                    odd = other;
-                    false
-                }
+            let quick = C::decode_in_place(|to| {
+                got = self.inner.get_quick(to, until);
+                got.is(to.len())
             });
             if let Some(value) = quick {
                 return Ok(value);
             }
-            if let Some(odd) = odd {
-                let odd = match odd {
-                    Err(NotHere::Stream(stream)) => return self.get_stream(*stream, until),
-                    odd => odd,
-                };
-                return Err(odd.map_or_else(
-                    |why| long::refuse(&self.inner, why, C::FIXED_LEN.unwrap_or_default()),
-                    Self::wrong_len,
-                ));
-            }
         }
-        self.get_slow(until)
+        self.get_odd(got, until)
+    }
+
+    /// The short way took no item, or one that is none.
+    #[inline(never)]
+    fn get_odd(&self, got: QuickGet, until: Until) -> Result<T, GetError> {
+        match self.inner.explain(got) {
+            None => self.get_slow(until),
+            Some(Ok(len)) => Err(Self::wrong_len(len)),
+            Some(Err(NotHere::Stream(stream))) => self.get_stream(*stream, until),
+            Some(Err(why)) => Err(long::refuse(&self.inner, why, C::FIXED_LEN.unwrap_or_default())),
+        }
     }
 
     /// The item comes as a stream. If nothing comes of it, another one.
@@ -323,7 +321,6 @@ impl<T, C: Codec<T>> Queue<T, C> {
         DecodeError(format!("{taken} bytes where the type has {len}").into()).into()
     }
 
-    #[inline(never)]
     fn get_slow(&self, until: Until) -> Result<T, GetError> {
         if self.inner.is_closed() {
             return Err(GetError::Closed);

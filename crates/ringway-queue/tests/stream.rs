@@ -505,6 +505,8 @@ fn an_unbounded_queue_accepts_them_and_feeds_them() {
             }
         }
     });
+    // Nobody waits for a flush with nobody there to take it.
+    eventually("the getter attaches", || queue.len() < 6);
     queue.close();
     queue.join_thread().unwrap();
     getter.join();

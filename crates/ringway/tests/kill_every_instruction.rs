@@ -116,32 +116,56 @@ fn main() -> std::process::ExitCode {
         ("queue get, serialized", TypedOp::GetCoded),
         ("task put", TypedOp::TaskPut),
         ("task get", TypedOp::TaskGet),
+        ("task get, of what another getter died with", TypedOp::TaskGetGiven),
+        ("task get, in blocks", TypedOp::TaskGetLong),
+        ("task batch get", TypedOp::TaskGetMany),
+        ("task grant", TypedOp::TaskGrant),
         ("task get from an empty queue", TypedOp::TaskGetEmpty),
         ("task done", TypedOp::TaskDone),
+        ("task repair", TypedOp::TaskRepair),
         ("task join", TypedOp::TaskJoin),
     ] {
-        if wanted(name) {
+        // Another's guardian would be quicker than the one that is stepped.
+        if wanted(name) && !(guarded && op == TypedOp::TaskRepair) {
             good &= kill::queues::operation(name, op, effort, &mut paths);
         }
         let name = format!("stopped in {name}");
         // Guardians do nothing about those who live.
         if wanted(&name) && !guarded {
-            good &= kill::queues::stops(&name, op, effort.sampled());
+            good &= kill::queues::stops(&name, op, effort.sampled().thinner());
         }
     }
     for (name, op) in [
         ("pipe send", PipeOp::Send),
         ("pipe send of a streamed message", PipeOp::SendLong),
         ("pipe send into a full ring", PipeOp::SendFull),
+        ("pipe attach of the sender", PipeOp::AttachSender),
         ("pipe close of the sender", PipeOp::CloseSender),
+        ("pipe detach of the sender", PipeOp::DetachSender),
         ("pipe recv", PipeOp::Recv),
         ("pipe recv of a streamed message", PipeOp::RecvLong),
         ("pipe recv from an empty ring", PipeOp::RecvEmpty),
+        ("pipe attach of the receiver", PipeOp::AttachReceiver),
         ("pipe close of the receiver", PipeOp::CloseReceiver),
+        ("pipe detach of the receiver", PipeOp::DetachReceiver),
     ] {
         // Pipes have a watcher, and no guardian.
         if wanted(name) && !guarded {
             good &= kill::pipes::operation(name, op, effort);
+        }
+    }
+    for (name, op) in [
+        ("stopped in pipe send", PipeOp::Send),
+        ("stopped in pipe send of a streamed message", PipeOp::SendLong),
+        ("stopped in pipe close of the sender", PipeOp::CloseSender),
+        ("stopped in pipe detach of the sender", PipeOp::DetachSender),
+        ("stopped in pipe recv", PipeOp::Recv),
+        ("stopped in pipe recv of a streamed message", PipeOp::RecvLong),
+        ("stopped in pipe close of the receiver", PipeOp::CloseReceiver),
+        ("stopped in pipe detach of the receiver", PipeOp::DetachReceiver),
+    ] {
+        if wanted(name) && !guarded {
+            good &= kill::pipe_stops::stops(name, op, effort.sampled().thinner());
         }
     }
     kill::tally::summary();

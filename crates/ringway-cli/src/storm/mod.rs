@@ -17,7 +17,7 @@ use ringway::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::time::Duration;
-use totals::Totals;
+use totals::{Covered, Totals};
 
 /// Stands for the storm's messages.
 const SIGNATURE: u64 = 0x5354_4F52_4D00_0001;
@@ -27,16 +27,18 @@ const BATCH: u64 = 8;
 /// Kill processes at random, with SIGKILL, amidst a queue, and account for every message
 ///
 /// Two processes put and two get, as fast as they can, through rings of 1, 2, 3 and 64
-/// places, one after the other; then in batches of up to 8; then with messages in blocks, most
-/// of them longer than a slot, which one getter copies and the other takes as grants; then with
-/// batches of both. All the time one of the four, chosen by the seed, is
+/// places, one after the other: messages in slots, one by one and in batches of up to 8;
+/// messages in blocks, most of them longer than a slot, by copy and as grants; and batches of
+/// both. All the time one of the four, chosen by the seed, is
 /// killed and replaced. Every message has a number and a pattern. Getters write down
 /// what they took in shared memory that outlives them.
 ///
 /// At the end no message may be lost, doubled or torn, and each ring must have room for
 /// exactly as many as ever, and every block must be free. A message that a getter took and did
 /// not live to write down is gone with it: `taken by the dead`, at most one, or a batch, per
-/// killed getter.
+/// killed getter. Grants are written down before they are released: nothing is taken by the
+/// dead there, and what a getter died with after it wrote it down comes again, at most one
+/// per killed getter. The last line but one says what was covered.
 ///
 /// Exit status: 0 if all is right (the last line is then `storm: ok`), 1 if not.
 #[derive(Debug, clap::Args)]
@@ -55,13 +57,15 @@ pub(crate) fn entries() -> Vec<Entry> {
     ringway::entries![worker::putter, worker::getter].into()
 }
 
-/// Where the messages of a ring lie.
+/// Where the messages of a ring lie, and how they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cargo {
     /// In slots.
     Inline,
-    /// Most in blocks; the second getter takes them as grants.
+    /// Most in blocks.
     Blocks,
+    /// The same, taken as grants.
+    Grants,
 }
 
 /// A ring and how it is used.
@@ -75,35 +79,43 @@ struct Load {
 
 impl Load {
     fn name(self) -> String {
-        let blocks = if self.cargo == Cargo::Blocks { ", blocks" } else { "" };
-        let batches = if self.batch > 1 { ", batches" } else { "" };
-        format!("N={}{blocks}{batches}", self.slots)
+        match self.kind() {
+            "inline" => format!("N={}", self.slots),
+            kind => format!("N={}, {kind}", self.slots),
+        }
+    }
+
+    /// What it covers.
+    fn kind(self) -> &'static str {
+        match (self.cargo, self.batch) {
+            (Cargo::Inline, 1) => "inline",
+            (Cargo::Inline, _) => "batches",
+            (Cargo::Blocks, 1) => "blocks",
+            (Cargo::Blocks, _) => "blocks and batches",
+            (Cargo::Grants, _) => "grants",
+        }
     }
 }
 
-const fn load(slots: u64, cargo: Cargo, batch: u64) -> Load {
-    Load { slots, cargo, batch }
+/// Every kind with every size.
+fn loads() -> Vec<Load> {
+    let kinds = [
+        (Cargo::Inline, 1),
+        (Cargo::Inline, BATCH),
+        (Cargo::Blocks, 1),
+        (Cargo::Grants, 1),
+        (Cargo::Blocks, BATCH),
+    ];
+    let sizes = [1, 2, 3, 64];
+    let each = |(cargo, batch)| sizes.map(|slots| Load { slots, cargo, batch });
+    kinds.into_iter().flat_map(each).collect()
 }
-
-const RINGS: [Load; 11] = [
-    load(1, Cargo::Inline, 1),
-    load(2, Cargo::Inline, 1),
-    load(3, Cargo::Inline, 1),
-    load(64, Cargo::Inline, 1),
-    load(3, Cargo::Inline, BATCH),
-    load(64, Cargo::Inline, BATCH),
-    load(1, Cargo::Blocks, 1),
-    load(2, Cargo::Blocks, 1),
-    load(3, Cargo::Blocks, 1),
-    load(64, Cargo::Blocks, 1),
-    load(64, Cargo::Blocks, BATCH),
-];
 
 impl Cargo {
     fn longest(self) -> usize {
         match self {
             Self::Inline => message::LONGEST_SHORT,
-            Self::Blocks => message::LONGEST,
+            Self::Blocks | Self::Grants => message::LONGEST,
         }
     }
 }
@@ -129,14 +141,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let mut dice = Dice(seed);
     say(&format!("storm: {} s, seed {seed}\n", options.seconds))?;
-    let each = Duration::from_millis(options.seconds * 1000 / RINGS.len() as u64);
+    let loads = loads();
+    let each = Duration::from_millis(options.seconds * 1000 / loads.len() as u64);
     let mut all = Totals::default();
-    for load in RINGS {
+    let mut covered = Covered::default();
+    for load in loads {
         let totals = round::run(load, each, &mut dice, &mut signals)?;
         say(&totals.line(&load.name()))?;
+        covered.note(load.kind(), &totals);
         all.add(totals);
     }
     say(&all.line("total"))?;
+    all.wrong.extend(covered.missing());
+    say(&covered.line())?;
     match all.verdict() {
         None => say("storm: ok\n"),
         Some(wrong) => Err(Failure::Failed(format!("storm: {wrong}; seed {seed}"))),

@@ -32,6 +32,8 @@ const WORKERS: u64 = PUTTERS + GETTERS;
 struct Round {
     /// Messages put or taken at a time, at most.
     batch: u64,
+    /// They are taken as grants.
+    grants: bool,
     ring: SharedRing,
     ring_fd: OwnedFd,
     log: Log,
@@ -52,7 +54,9 @@ pub(super) fn run(
     let Load { slots, cargo, batch } = load;
     let options = match cargo {
         Cargo::Inline => Options::new(slots, payload),
-        Cargo::Blocks => Options { pool: POOL, leases: 4, ..Options::new(slots, payload) },
+        Cargo::Blocks | Cargo::Grants => {
+            Options { pool: POOL, leases: 4, ..Options::new(slots, payload) }
+        }
     };
     let ring = SharedRing::create(Place::Anonymous("storm"), &options, SIGNATURE);
     let ring = ring.map_err(|e| failed("cannot make a ring", &e))?;
@@ -60,7 +64,9 @@ pub(super) fn run(
     let log = Log::create(numbers).map_err(|e| failed("cannot make a log", &e))?;
     let workers = Vec::new();
     let totals = Totals::default();
-    let mut round = Round { batch, ring, ring_fd, log, workers, doubts: HashSet::new(), totals };
+    let grants = cargo == Cargo::Grants;
+    let doubts = HashSet::new();
+    let mut round = Round { batch, grants, ring, ring_fd, log, workers, doubts, totals };
     for which in 0..WORKERS {
         let child = round.start(which)?;
         round.workers.push(child);
@@ -84,11 +90,15 @@ impl Round {
         let (ring, log) = (open::path(&self.ring_fd), open::path(self.log.fd()));
         let spawned = if which < PUTTERS {
             let spawn = Spawn::new(worker::putter).name(format!("putter-{which}"));
-            spawn.kill_on_drop(true).die_with_parent(true).spawn((ring, log, which, self.batch))
+            spawn
+                .kill_on_drop(true)
+                .die_with_parent(true)
+                .spawn((ring, log, which, self.batch, false))
         } else {
             let which = which - PUTTERS;
             let spawn = Spawn::new(worker::getter).name(format!("getter-{which}"));
-            spawn.kill_on_drop(true).die_with_parent(true).spawn((ring, log, which, self.batch))
+            let how = (ring, log, which, self.batch, self.grants);
+            spawn.kill_on_drop(true).die_with_parent(true).spawn(how)
         };
         spawned.map_err(|e| failed("cannot start a process", &e))
     }
@@ -121,7 +131,11 @@ impl Round {
             self.doubt(which);
         } else {
             self.totals.killed_getters += 1;
-            self.totals.in_hand += self.batch;
+            if self.grants {
+                self.totals.under_grant += 1;
+            } else {
+                self.totals.in_hand += self.batch;
+            }
         }
         let new = self.start(which)?;
         if let Some(child) = self.workers.get_mut(index) {

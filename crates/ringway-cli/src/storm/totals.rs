@@ -20,6 +20,11 @@ pub(super) struct Totals {
     pub(super) killed_getters: u64,
     /// Messages that killed getters may have had in hand.
     pub(super) in_hand: u64,
+    /// Getters that may have been killed between writing down what a grant held and
+    /// releasing it.
+    pub(super) under_grant: u64,
+    /// Written down twice, and explained by that.
+    pub(super) again: u64,
     pub(super) leaked: u64,
     /// From SIGKILL to the record being free.
     pub(super) repairs: Vec<Duration>,
@@ -51,10 +56,12 @@ impl Totals {
             let strange = beyond.filter(|n| (0..GETTERS).any(|g| log.has(g, p, *n))).count();
             self.torn += strange as u64;
         }
+        self.again = self.doubled.min(self.under_grant);
+        self.doubled -= self.again;
         self.taken_by_dead = missing.min(self.in_hand);
         self.lost = missing - self.taken_by_dead;
         // Only what a dead getter gave back comes after newer ones.
-        if self.late > self.in_hand {
+        if self.late > self.in_hand + self.under_grant {
             self.wrong.push(format!("{} messages out of order", self.late));
         }
     }
@@ -70,6 +77,8 @@ impl Totals {
         self.killed_putters += other.killed_putters;
         self.killed_getters += other.killed_getters;
         self.in_hand += other.in_hand;
+        self.under_grant += other.under_grant;
+        self.again += other.again;
         self.leaked += other.leaked;
         self.repairs.extend(other.repairs);
         self.wrong.extend(other.wrong);
@@ -81,7 +90,8 @@ impl Totals {
         let ms = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
         format!(
             "{name}: {} sent, {} received, {} taken by the dead (at most {}), {} lost, \
-             {} doubled, {} torn, {} redelivered late, {} leaked slots; {} kills survived; \
+             {} doubled, {} torn, {} again after a grant (at most {}), {} redelivered late, \
+             {} leaked slots; {} kills survived; \
              from kill to repair: median {:.2} ms, worst {:.2} ms\n",
             self.sent,
             self.received,
@@ -90,12 +100,18 @@ impl Totals {
             self.lost,
             self.doubled,
             self.torn,
+            self.again,
+            self.under_grant,
             self.late,
             self.leaked,
-            self.killed_putters + self.killed_getters,
+            self.kills(),
             ms(repairs.get(repairs.len() / 2)),
             ms(repairs.last()),
         )
+    }
+
+    pub(super) fn kills(&self) -> u64 {
+        self.killed_putters + self.killed_getters
     }
 
     /// What is wrong, if anything is.
@@ -112,6 +128,32 @@ impl Totals {
             wrong.push("no message came".into());
         }
         (!wrong.is_empty()).then(|| wrong.join(", "))
+    }
+}
+
+/// What was sent through which kind of ring.
+#[derive(Debug, Default)]
+pub(super) struct Covered(Vec<(&'static str, u64, u64)>);
+
+impl Covered {
+    pub(super) fn note(&mut self, kind: &'static str, totals: &Totals) {
+        let (received, kills) = (totals.received, totals.kills());
+        match self.0.iter_mut().find(|known| known.0 == kind) {
+            Some(known) => (known.1, known.2) = (known.1 + received, known.2 + kills),
+            None => self.0.push((kind, received, kills)),
+        }
+    }
+
+    pub(super) fn line(&self) -> String {
+        let each = self.0.iter();
+        let each = each.map(|(kind, n, kills)| format!("{kind} ({n} received, {kills} kills)"));
+        format!("covered: {}\n", each.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Kinds that were in the list and saw nothing.
+    pub(super) fn missing(&self) -> impl Iterator<Item = String> {
+        let idle = self.0.iter().filter(|(_, received, kills)| *received == 0 || *kills == 0);
+        idle.map(|(kind, ..)| format!("nothing was shown of {kind}"))
     }
 }
 
@@ -147,6 +189,20 @@ mod tests {
         assert_eq!((without.sent, without.lost), (2, 0));
         let with = books(3, Some(3), &[(0, 1), (1, 2), (1, 3)], 0);
         assert_eq!((with.sent, with.received, with.lost), (3, 3, 0));
+    }
+
+    #[test]
+    fn what_a_getter_wrote_down_and_died_with_may_come_again() {
+        let log = Log::create(128).unwrap();
+        log.begin(0, 2);
+        [(0, 1), (1, 1), (0, 2), (1, 2)].iter().for_each(|(g, number)| log.take(*g, 0, *number));
+        let mut totals = Totals { under_grant: 1, ..Totals::default() };
+        totals.read(&log, &HashSet::new());
+        assert_eq!((totals.again, totals.doubled, totals.received), (1, 1, 2));
+        assert!(totals.verdict().is_some());
+        let mut covered = Covered::default();
+        covered.note("grants", &totals);
+        assert_eq!(covered.missing().count(), 1, "nobody was killed");
     }
 
     #[test]

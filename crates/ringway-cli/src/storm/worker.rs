@@ -13,16 +13,16 @@ use std::time::Duration;
 /// How long a call waits before it asks whether to go on.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Paths of ring and log, which putter or getter this is, and how many messages it puts
-/// or takes at a time at most.
-pub(super) type Arguments = (String, String, u64, u64);
+/// Paths of ring and log, which putter or getter this is, how many messages it puts
+/// or takes at a time at most, and whether it takes them as grants.
+pub(super) type Arguments = (String, String, u64, u64, bool);
 
 /// The newest number that a getter has of each putter.
 pub(super) type Newest = [u64; 2];
 const _: () = assert!(std::mem::size_of::<Newest>() as u64 == 8 * PUTTERS);
 
 /// Puts as fast as it can.
-pub(super) fn putter((ring, log, which, batch): Arguments) -> ExitCode {
+pub(super) fn putter((ring, log, which, batch, _): Arguments) -> ExitCode {
     end(start(&ring, &log).and_then(|(ring, log)| match batch {
         1 => put_on(&ring, &log, which),
         _ => put_batches(&ring, &log, which, batch),
@@ -30,9 +30,9 @@ pub(super) fn putter((ring, log, which, batch): Arguments) -> ExitCode {
 }
 
 /// Takes as fast as it can.
-pub(super) fn getter((ring, log, which, batch): Arguments) -> ExitCode {
+pub(super) fn getter((ring, log, which, batch, grants): Arguments) -> ExitCode {
     end(start(&ring, &log).and_then(|(ring, log)| match batch {
-        1 => take_on(&ring, &log, which),
+        1 => take_on(&ring, &log, which, grants),
         _ => take_batches(&ring, &log, which, batch),
     }))
 }
@@ -146,13 +146,12 @@ fn take_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(
     }
 }
 
-fn take_on(ring: &SharedRing, log: &Log, which: u64) -> Result<(), Failure> {
+fn take_on(ring: &SharedRing, log: &Log, which: u64, grants: bool) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
     let mut buffer = [0; LONGEST];
     let (mut newest, longest) = (Newest::default(), longest(ring));
     loop {
-        // The second getter of a ring with blocks takes grants.
-        let got = if which % 2 == 1 && ring.max_message() > ring.payload_size() {
+        let got = if grants {
             ring.get_ref(&mut spinner, Deadline::after(PATIENCE))
                 .map(|grant| note_grant(log, which, grant, &mut buffer, &mut newest))
         } else {
@@ -174,8 +173,8 @@ pub(super) fn longest(ring: &SharedRing) -> usize {
     if in_blocks { Cargo::Blocks.longest() } else { Cargo::Inline.longest() }
 }
 
-/// Releases a grant and writes down what it held: a death in between takes the message
-/// with it, as for a get.
+/// Writes down what a grant holds and releases it: a death in between gives the message to
+/// another getter, who writes it down, too.
 fn note_grant(
     log: &Log,
     getter: u64,
@@ -185,9 +184,9 @@ fn note_grant(
 ) {
     let len = grant.len();
     let read = buffer.get_mut(..len).is_some_and(|to| grant.read_at(0, to).is_ok());
-    grant.release();
     let bytes = if read { buffer.get(..len) } else { None };
-    note(log, getter, bytes, Cargo::Blocks.longest(), newest);
+    note(log, getter, bytes, Cargo::Grants.longest(), newest);
+    grant.release();
 }
 
 /// Writes down what came.

@@ -120,7 +120,8 @@ impl Pool {
 
     /// Takes blocks for `len` bytes, all or none. Never waits.
     pub(crate) fn take(&self, len: usize, participant: u32) -> Option<Chain> {
-        if len > self.bytes() {
+        // A ring without a pool may have slots that cannot name an empty chain either.
+        if len > self.bytes() || self.bytes() == 0 {
             return None;
         }
         let mut blocks = Vec::with_capacity(16);
@@ -216,36 +217,32 @@ impl Pool {
     /// hold anything: nothing is allocated beyond what they prove to be there.
     pub(crate) fn follow(&self, what: Descriptor) -> Option<Chain> {
         let len = usize::try_from(what.len).ok().filter(|len| *len <= self.bytes())?;
-        let blocks = self.follow_as_far_as_it_goes(what);
+        let blocks: Vec<Block> = self.walk(what).collect();
         let room: u64 = blocks.iter().map(|block| self.size(*block)).sum();
         (room >= what.len).then_some(Chain { blocks, len })
     }
 
     /// The blocks from the first one to the last whose word is as it was promised, and no
-    /// more than the length needs.
-    pub(crate) fn follow_as_far_as_it_goes(&self, what: Descriptor) -> Vec<Block> {
-        let mut blocks = Vec::new();
+    /// more than the length needs or the pool has: a chain that bites its tail ends, too.
+    pub(crate) fn walk(&self, what: Descriptor) -> impl Iterator<Item = Block> {
         let mut next = what.first;
-        let mut room = 0;
-        // Each step adds to `room`: a chain that bites its tail ends, too.
-        while room < what.len.min(self.bytes() as u64) {
-            let Some((number, word)) = next.target(what.owner) else { break };
-            let Some(owner) = self.entry(number, false) else { break };
-            // ORDERING block-owner (acquire): who finds it given back finds what the giver
-            // did before.
-            if word.is_free() || owner.load(Acquire) != word.0 {
-                break;
+        let mut left = what.len.min(self.bytes() as u64);
+        let step = move || {
+            let (number, word) = next.target(what.owner).filter(|_| left > 0)?;
+            let owner = self.entry(number, false)?;
+            // Relaxed: the slot that names the chain was acquired, and with it that each
+            // block was taken. A later word is somebody else's, and ends the chain.
+            if word.is_free() || owner.load(Relaxed) != word.0 {
+                return None;
             }
-            let (Ok(narrow), Some(link)) = (u32::try_from(number), self.entry(number, true)) else {
-                break;
-            };
-            let block = Block { number: narrow, word };
-            blocks.push(block);
-            room += self.size(block);
+            let block = Block { number: u32::try_from(number).ok()?, word };
+            left = left.saturating_sub(self.size(block));
             // Relaxed: the slot that names the chain was acquired.
-            next = Link(link.load(Relaxed));
-        }
-        blocks
+            next = Link(self.entry(number, true)?.load(Relaxed));
+            Some(block)
+        };
+        let most = usize::try_from(self.geometry.blocks()).unwrap_or(usize::MAX);
+        std::iter::from_fn(step).take(most)
     }
 
     /// Bytes of a block.
@@ -329,8 +326,9 @@ impl Pool {
     }
 
     fn owner(&self, number: u64) -> Owner {
-        // ORDERING block-owner (acquire): as in `follow_as_far_as_it_goes`.
-        Owner(self.entry(number, false).map_or(0, |word| word.load(Acquire)))
+        // Relaxed: a look. Who takes or frees the block exchanges this very word; who waits
+        // for room has a fence before it; what the dead did comes with the proof.
+        Owner(self.entry(number, false).map_or(0, |word| word.load(Relaxed)))
     }
 
     /// Frees what is the dead `participant`'s and not marked. Only the marks' maker may
@@ -392,10 +390,13 @@ pub(crate) fn copy_out_at(region: &Region, at: usize, dst: &mut [u8]) -> Result<
 pub(crate) struct Marks(Vec<u64>);
 
 impl Marks {
-    pub(crate) fn set(&mut self, block: Block) {
-        if let Some(word) = self.0.get_mut(block.number as usize / 64) {
-            *word |= 1 << (block.number % 64);
-        }
+    /// `false` if it was marked before.
+    pub(crate) fn set(&mut self, block: Block) -> bool {
+        let Some(word) = self.0.get_mut(block.number as usize / 64) else { return false };
+        let bit = 1 << (block.number % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 
     fn has(&self, number: u64) -> bool {

@@ -12,7 +12,7 @@ const WORD: usize = 8;
 
 impl Region {
     /// Copies `src` to byte `at` and changes no other byte. Relaxed, as
-    /// [`copy_in`](Self::copy_in).
+    /// [`copy_in_for_others`](Self::copy_in_for_others).
     ///
     /// # Errors
     ///
@@ -25,7 +25,7 @@ impl Region {
         self.patch(at, head);
         let at = at + head.len();
         if !whole.is_empty() {
-            self.copy_in(at, whole)?;
+            self.copy_in_for_others(at, whole)?;
         }
         self.patch(at + whole.len(), tail);
         Ok(())

@@ -49,7 +49,20 @@ impl Circle {
         unsafe { spot.word(0) }
     }
 
-    /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in`] does.
+    /// Has the processor fetch the line of the byte at `pos`, to be read soon. Changes nothing.
+    #[inline]
+    pub fn prefetch(&self, pos: u64) {
+        self.region.prefetch(self.index(pos));
+    }
+
+    /// As [`prefetch`](Self::prefetch), to be written soon: it leaves other processors' caches.
+    #[inline]
+    pub fn prefetch_to_write(&self, pos: u64) {
+        self.region.prefetch_to_write(self.index(pos));
+    }
+
+    /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in_for_others`] does: what
+    /// goes round is read at another place.
     ///
     /// # Errors
     ///
@@ -61,7 +74,7 @@ impl Circle {
             // SAFETY: `index` gives a multiple of 8 inside.
             let spot = unsafe { self.region.spot(at) };
             // SAFETY: `src` ends inside.
-            unsafe { spot.copy_in(0, src) };
+            unsafe { spot.copy_in_for_others(0, src) };
             return Ok(());
         }
         self.copy_in_round(at, src)
@@ -132,8 +145,8 @@ impl Circle {
     #[inline(never)]
     fn copy_in_round(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         let (before, after) = src.split_at(self.region.len() - at);
-        self.region.copy_in(at, before)?;
-        self.region.copy_in(0, after)
+        self.region.copy_in_for_others(at, before)?;
+        self.region.copy_in_for_others(0, after)
     }
 
     #[cold]

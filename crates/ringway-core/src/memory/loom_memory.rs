@@ -170,6 +170,9 @@ impl Region {
     /// Nothing to fetch in a model.
     pub fn prefetch(&self, _at: usize) {}
 
+    /// As above.
+    pub fn prefetch_to_write(&self, _at: usize) {}
+
     /// Copies `src` to byte `at`.
     pub fn copy_in(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         check(self.len(), at as u64, src.len() as u64, 8)?;
@@ -179,6 +182,11 @@ impl Region {
             self.words[at / 8 + i].store(u64::from_ne_bytes(word), Relaxed);
         }
         Ok(())
+    }
+
+    /// A model has no caches.
+    pub fn copy_in_for_others(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        self.copy_in(at, src)
     }
 
     /// Copies from byte `at` to `dst`.
@@ -213,6 +221,10 @@ impl<'a> Spot<'a> {
 
     pub(super) unsafe fn copy_in(self, offset: usize, src: &[u8]) {
         self.region.copy_in(self.at + offset, src).expect("inside");
+    }
+
+    pub(super) unsafe fn copy_in_for_others(self, offset: usize, src: &[u8]) {
+        self.region.copy_in_for_others(self.at + offset, src).expect("inside");
     }
 
     pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {

@@ -30,6 +30,10 @@
 //!   not; a race gives a mix of old and new bytes. The private side of a copy is a live
 //!   slice, exclusively borrowed where it is written. A library `memcpy` would be the same
 //!   instructions, and undefined: the compiler may assume that its source stands still.
+//!   Copies of more than a page into a byte ring are made of stores that go past the cache
+//!   (`movntps`). The processor orders those with nothing, so a release store would publish
+//!   them too early; each such copy ends with the fence that orders them (`sfence`) in the
+//!   same block. Whoever acquires the store then sees them like any others.
 //! * No `&[u8]`, no `&mut [u8]`, no `&T` of anything else, no `read_volatile`: none of them
 //!   says what is true of these bytes. `.ci/gates` refuses them, and any use of unsafe code
 //!   in a file that had none; `.ci/gates-red` shows that it does.
@@ -47,6 +51,15 @@
 //!   never trusted with an allocation.
 //! * A copied message is decoded from private memory. A peer that changes it meanwhile changes
 //!   what we copy, not what we check.
+//! * *Batches*: room in private memory is made before anything is claimed, by lengths of which
+//!   each is bounded by a slot, and all together by a constant. A length that is another one
+//!   when its bytes are copied is `Corrupted`.
+//! * *Grants* lend no bytes out. Which bytes are the message's was checked when the grant was
+//!   made and is kept in private memory; its functions copy, as many times as they are called.
+//! * *Blocks*: a chain is followed once, to a private list, as long as each word is exactly
+//!   the one that its link promised, and no longer than the pool has blocks. Copies go by that
+//!   list. A hostile word can make two messages share a block: wrong bytes. Freeing goes by
+//!   exchanges from exact words: a block that is somebody else's stays that one's.
 //!
 //! **What this cannot keep.** A file that can be truncated takes its pages away: SIGBUS, in
 //! the kernel's hands and not undefined, but the end of the process. Anonymous segments are

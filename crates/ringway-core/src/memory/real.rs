@@ -218,6 +218,26 @@ impl Region {
         let _ = at;
     }
 
+    /// As [`prefetch`](Self::prefetch), for a line that the caller is about to write: it comes
+    /// without a copy left elsewhere. Changes no byte.
+    #[inline]
+    pub fn prefetch_to_write(&self, at: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if let Some(word) = self.word(at) {
+            // SAFETY: an instruction that changes nothing a program could see, and does
+            // nothing on processors that do not know it.
+            unsafe {
+                core::arch::asm!(
+                    "prefetchw [{0}]",
+                    in(reg) core::ptr::from_ref(word),
+                    options(nostack, preserves_flags, readonly)
+                );
+            }
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = at;
+    }
+
     /// Copies `src` to byte `at`, a multiple of 8. Bytes up to the next multiple of
     /// 8 after it may be overwritten with zeros. Relaxed: publish with a release
     /// store elsewhere.
@@ -227,6 +247,16 @@ impl Region {
         // SAFETY: `span` checked that `src.len()`, rounded up to a multiple of 8, lies
         // inside the region at an aligned address; `_keep` keeps it mapped.
         unsafe { copy::into_shared(to, src) }
+        Ok(())
+    }
+
+    /// As [`copy_in`](Self::copy_in), for bytes that this processor will not read itself:
+    /// long ones do not stay in its cache, from where another would have to fetch them.
+    #[inline]
+    pub fn copy_in_for_others(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        let to = self.span(at, src.len())?;
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::into_shared_for_others(to, src) }
         Ok(())
     }
 
@@ -312,6 +342,19 @@ impl<'a> Spot<'a> {
         // SAFETY: as in `Region::copy_in`: a region's length is a multiple of 8 too, so
         // `src.len()` rounded up is inside.
         unsafe { copy::into_shared(to, src) }
+    }
+
+    /// As [`Region::copy_in_for_others`], `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`](Self::copy_in).
+    #[inline]
+    pub(super) unsafe fn copy_in_for_others(self, offset: usize, src: &[u8]) {
+        // SAFETY: inside by the caller's promise.
+        let to = unsafe { self.at.add(offset) };
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::into_shared_for_others(to, src) }
     }
 
     /// As [`Region::copy_out`], `offset` bytes from here.

@@ -65,6 +65,8 @@ pub(super) struct Attachment {
     guarded: AtomicBool,
     /// For threads that have no actor of their own.
     spare: Mutex<Actor>,
+    /// Of threads that ended: their records count tasks of this process.
+    kept: Mutex<Vec<Actor>>,
     started: Instant,
     /// What was pending last, and since when in microseconds after `started`.
     pending: AtomicU64,
@@ -158,6 +160,7 @@ impl Attachment {
             enrolment: Mutex::new(None),
             guarded: AtomicBool::new(false),
             spare: Mutex::new(spare),
+            kept: Mutex::default(),
             started: Instant::now(),
             pending: AtomicU64::new(0),
             pending_since: AtomicU64::new(0),
@@ -219,7 +222,18 @@ impl Attachment {
 
     /// An actor for a thread that keeps it.
     pub(super) fn new_actor(&self) -> Option<Actor> {
-        self.ring.actors().claim(self.participant, hint(self.participant))
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.or_else(|| self.ring.actors().claim(self.participant, hint(self.participant)))
+    }
+
+    /// The thread ends that had `actor`. A record that says how many tasks the process took
+    /// stays with it, for the next thread.
+    pub(super) fn put_back(&self, actor: Actor) {
+        if self.ring.actors().has_taken(&actor) {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(actor);
+        } else {
+            self.ring.actors().release(actor);
+        }
     }
 
     /// The actor that threads without one of their own take turns with. Held for one
@@ -404,10 +418,7 @@ impl Drop for Attachment {
         // No handle is left, so no operation is in flight. Killed anywhere here, the
         // record is not free and its lock is: survivors repair it.
         self.keeper.leave(|| {
-            for actor in self.ring.actors().of(self.participant) {
-                self.ring.actors().clear(actor);
-            }
-            self.ring.participants().free(self.participant);
+            self.ring.leave(self.participant);
             let _ = self.keeper.locks.unlock(self.participant.into());
         });
         let mut global = global::lock();

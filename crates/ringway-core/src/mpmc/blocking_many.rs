@@ -131,19 +131,17 @@ fn get_many_once(
     into: &mut Batch,
     tasks: bool,
 ) -> Try<usize, GetError> {
-    let get = |most, into: &mut Batch| {
-        attachment.with_actor(|ring, actor| ring.try_get_many(actor, most, into))
-    };
     let got = if tasks {
         // No more than there are: a process that is killed here is held to have taken all.
         let there = usize::try_from(attachment.ring.len()).unwrap_or(usize::MAX);
         let most = max.min(there.max(1));
         attachment.ring.participants().count_tasks(attachment.participant(), most as u64);
-        let got = get(most, into);
+        let got = attachment
+            .with_actor(|ring, actor| actor.counting(|actor| ring.try_get_many(actor, most, into)));
         give_back(attachment, (most - got.unwrap_or(0)) as u64);
         got
     } else {
-        get(max, into)
+        attachment.with_actor(|ring, actor| ring.try_get_many(actor, max, into))
     };
     match got {
         Ok(many) => Try::Done(Ok(many)),

@@ -143,7 +143,7 @@ impl SharedRing {
             return stream_accepted(attachment, message, stop, offered);
         }
         let mut blocks = None;
-        if message.len() > ring.payload_size() {
+        if !ring.room.fits(message.len()) {
             // Filled before anything is claimed.
             let once = || stopped(stop, grants::accepted_long(attachment, message));
             blocks = Some(wait_long(attachment, ring.pool.freed(), once)?);

@@ -124,7 +124,7 @@ impl Ring {
         if let Err(seen) = self.claim_get(head) {
             return At::Lost(seen);
         }
-        let Some(len) = slot.read(self.payload_size(), buffer) else {
+        let Some(len) = slot.read(self.room, buffer) else {
             return At::Done(self.get_long(actor, head, buffer));
         };
         slot.release(self.positions.lap_after(lap));
@@ -266,7 +266,8 @@ impl Ring {
         actor: &mut Actor,
         buffer: &mut [u8],
     ) -> Option<Result<usize, TryGet>> {
-        let place = self.claim_redelivered(actor.participant())?;
+        let places = &mut self.given_back_places();
+        let place = self.claim_redelivered(actor.participant(), places)?;
         Some(self.get_taken(actor, place, buffer))
     }
 
@@ -315,11 +316,15 @@ impl Ring {
 
     /// Takes and drops what is there, by ordinary gets.
     pub(super) fn discard(&self, actor: &mut Actor) {
-        // Nothing new comes: at most a message per slot and lease record, and one
-        // redelivered.
-        for _ in 0..2 * self.capacity() + self.geometry().leases {
-            let redelivered = self.take_redelivered(actor, &mut []);
-            match redelivered.unwrap_or_else(|| self.get_next::<true>(actor, &mut [])) {
+        actor.stop_counting();
+        // In one walk, also where all that a peer left says that it was given back.
+        let mut places = self.given_back_places();
+        while let Some(place) = self.claim_redelivered(actor.participant(), &mut places) {
+            self.release_taken(actor, place);
+        }
+        // Nothing new comes: at most a message per slot.
+        for _ in 0..2 * self.capacity() {
+            match self.get_next::<true>(actor, &mut []) {
                 Ok(_) | Err(TryGet::Busy) => {}
                 Err(TryGet::Long(place)) => self.release_taken(actor, place),
                 // Its putter finds the ring shut down, and withdraws.
@@ -331,8 +336,10 @@ impl Ring {
 
     /// Sets a mark for getters.
     pub(super) fn set_mark(&self, mark: u64) {
+        // Each failure is a change by somebody else.
+        const ATTEMPTS: u32 = 1 << 16;
         let mut seen = self.marks.load(Relaxed);
-        loop {
+        for _ in 0..ATTEMPTS {
             let new = seen.wrapping_add(marks::STEP) | mark;
             // ORDERING mpmc-mark (SeqCst): a release of the marked slots. SeqCst for
             // sleepers, as a claim.
@@ -341,5 +348,8 @@ impl Ring {
                 Err(now) => seen = now,
             }
         }
+        // Relaxed: only memory that somebody changes all the time gets here. Nothing holds
+        // of it but that the call ends.
+        self.marks.fetch_or(mark, Relaxed);
     }
 }

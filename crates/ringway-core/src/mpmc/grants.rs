@@ -201,8 +201,14 @@ impl ReadGrant {
     pub fn release(mut self) {
         self.released = true;
         if !self.attachment.is_inherited() {
-            let place = self.place;
-            self.attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
+            let (place, task) = (self.place, self.task);
+            self.attachment.with_actor(|ring, actor| {
+                if task {
+                    actor.counting(|actor| ring.release_taken(actor, place));
+                } else {
+                    ring.release_taken(actor, place);
+                }
+            });
         }
     }
 }

@@ -13,7 +13,8 @@
 //!                              changes u32 at 4800: times that anybody joined or left, watched
 //! 4864                M × 128     participant records, 1 to M (see `at::participant`)
 //! ..                  A × 128     actor records (see `at::actor`)
-//! ..                  N × slot    slots: state u64, meta u64, payload
+//! ..                  N × slot    slots: state u64, meta u64, payload; or, where every message
+//!                              has one length of up to 8 bytes: state u64, message u64
 //! ..                  L × lease   lease records: a slot each, and where it came from (`leases`)
 //! ..                  S × 384     stream records (`stream`)
 //! ..                  B × 16      owner word and link of each block (`crate::blocks`)
@@ -71,10 +72,12 @@ pub(crate) mod at {
         /// Accepted items that wait in the process's own memory, and whether one is being
         /// moved. One process writes it. See `OverflowCount`.
         pub(crate) const OVERFLOW: usize = 48;
-        /// Of a joinable queue: items taken and not done, and items lost. See `tasks`.
+        /// Of a joinable queue: tasks done, and taken and not done. See `tasks`.
         pub(crate) const TASKS: usize = 56;
-        // From 64 on: zero.
-        const _: () = assert!(TASKS + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
+        /// Tasks lost with processes that had this record, and whose count is in it.
+        pub(crate) const LOST: usize = 64;
+        // From 72 on: zero.
+        const _: () = assert!(LOST + 8 <= super::RECORD && LIVE + 8 <= STATE as u64);
     }
 
     /// Offsets in an actor record.
@@ -89,7 +92,15 @@ pub(crate) mod at {
         pub(crate) const PUTS: usize = 24;
         /// See PUTS.
         pub(crate) const GETS: usize = 32;
-        const _: () = assert!(GETS + 8 <= super::RECORD && COUNT + 8 <= PARTICIPANT);
+        /// Tasks taken. See `peer::takes` for this and the next three.
+        pub(crate) const TAKEN: usize = 40;
+        /// The take that is being committed, if it is not counted in TAKEN yet.
+        pub(crate) const TAKE: usize = 48;
+        /// Where its message is.
+        pub(crate) const TAKE_AT: usize = 56;
+        /// What is written there before the commit.
+        pub(crate) const TAKE_STATE: usize = 64;
+        const _: () = assert!(TAKE_STATE + 8 <= super::RECORD && COUNT + 8 <= PARTICIPANT);
     }
 
     /// Offsets in a slot.
@@ -121,7 +132,9 @@ mod param {
     pub(super) const LEASES: usize = 4;
     /// The pool's from here on.
     pub(super) const POOL: usize = 5;
-    pub(super) const STREAMS: usize = POOL + super::PoolGeometry::PARAMS;
+    /// Bytes of every message in short slots; else 0.
+    pub(super) const EVERY: usize = POOL + super::PoolGeometry::PARAMS;
+    pub(super) const STREAMS: usize = EVERY + 1;
     const USED: usize = STREAMS + 1;
     const _: () = assert!(USED <= super::PARAMS);
 }
@@ -148,13 +161,25 @@ pub struct Options {
     /// How many messages that are longer than the pool are on their way at a time, 0 to 64;
     /// more wait. With 0, or without a pool, there can be none. Each takes 384 bytes.
     pub streams: u32,
+    /// Every message has just `payload` bytes. Where that is 1 to 8 and there is no pool,
+    /// slots take 16 bytes in all.
+    pub exact: bool,
 }
 
 impl Options {
     /// `slots` slots of `payload` bytes, for 64 processes and 256 threads, without a pool,
     /// lease records and streams.
     pub fn new(slots: u64, payload: u32) -> Self {
-        Self { slots, payload, participants: 64, actors: 256, leases: 0, pool: 0, streams: 0 }
+        Self {
+            slots,
+            payload,
+            participants: 64,
+            actors: 256,
+            leases: 0,
+            pool: 0,
+            streams: 0,
+            exact: false,
+        }
     }
 }
 
@@ -166,6 +191,8 @@ const MAX_STREAMS: u64 = 64;
 const MAX_LEASES: u64 = 4096;
 /// The smallest slot: 16 bytes of words and 16 of payload.
 const MIN_SLOT: u64 = 32;
+/// One whose message is the word after its state.
+const SHORT_SLOT: u64 = 16;
 const MAX_SLOT: u64 = 1 << 16;
 const SLOT_WORDS: u64 = at::slot::PAYLOAD as u64;
 
@@ -174,6 +201,8 @@ const SLOT_WORDS: u64 = at::slot::PAYLOAD as u64;
 pub struct Geometry {
     pub(crate) positions: Positions,
     pub(crate) slot_size: u64,
+    /// Bytes of every message, if slots are short; else 0.
+    every: u64,
     pub(crate) participants: u32,
     pub(crate) actors: u32,
     pub(crate) actors_at: u64,
@@ -196,15 +225,18 @@ impl Geometry {
             let range = format!("at most {limit} bytes");
             return Err(Error::out_of_range("a slot payload", options.payload, range));
         }
-        let exact = SLOT_WORDS + u64::from(options.payload);
-        let slot_size = match exact {
+        let bytes = SLOT_WORDS + u64::from(options.payload);
+        let short = options.exact && options.pool == 0 && (1..=8).contains(&options.payload);
+        let slot_size = match bytes {
+            _ if short => SHORT_SLOT,
             // A small slot never straddles two cache lines.
-            ..=64 => exact.next_power_of_two().max(MIN_SLOT),
-            _ => exact.next_multiple_of(64),
+            ..=64 => bytes.next_power_of_two().max(MIN_SLOT),
+            _ => bytes.next_multiple_of(64),
         };
         let actors = options.actors.into();
         let ring = Self::checked(options.slots, slot_size, options.participants.into(), actors)?;
-        let ring = ring.with_leases(options.leases.into())?;
+        let every = if short { options.payload.into() } else { 0 };
+        let ring = Self { every, ..ring.with_leases(options.leases.into())? };
         // A stream passes through the pool.
         let streams = if options.pool == 0 { 0 } else { options.streams.into() };
         let ring = ring.with_streams(streams)?;
@@ -225,11 +257,19 @@ impl Geometry {
         let ring = Self::checked(slots, slot_size, participants, actors).map_err(wrong)?;
         let ring = ring.with_leases(params[param::LEASES]).map_err(wrong)?;
         let ring = ring.with_streams(params[param::STREAMS]).map_err(wrong)?;
+        let every = params[param::EVERY];
+        if ring.is_short() != (1..=8).contains(&every) || !ring.is_short() && every != 0 {
+            return Err(Error::corrupted(label, "the length of its messages is out of range"));
+        }
+        let ring = Self { every, ..ring };
         let of_pool = std::array::from_fn(|index| params[param::POOL + index]);
         let pool = PoolGeometry::checked(of_pool, ring.streams_end())
             .ok_or_else(|| Error::corrupted(label, "its pool's dimensions are out of range"))?;
         if ring.streams > 0 && pool.blocks() == 0 {
             return Err(Error::corrupted(label, "it has streams and no pool"));
+        }
+        if ring.is_short() && pool.bytes() > 0 {
+            return Err(Error::corrupted(label, "its short slots cannot name blocks"));
         }
         if pool.end() > total_len {
             return Err(Error::corrupted(label, "its ring does not fit its length"));
@@ -241,8 +281,9 @@ impl Geometry {
         let Some(positions) = Positions::new(slots) else {
             return Err(Error::out_of_range("a number of slots", slots, "1 to 2^30"));
         };
-        if !(MIN_SLOT..=MAX_SLOT).contains(&slot_size) || !slot_size.is_multiple_of(8) {
-            let range = "32 to 65536 bytes, in steps of 8";
+        let whole = (MIN_SLOT..=MAX_SLOT).contains(&slot_size) && slot_size.is_multiple_of(8);
+        if !whole && slot_size != SHORT_SLOT {
+            let range = "16, or 32 to 65536 bytes, in steps of 8";
             return Err(Error::out_of_range("a slot size", slot_size, range));
         }
         let participants = u32::try_from(participants)
@@ -264,6 +305,7 @@ impl Geometry {
         Ok(Self {
             positions,
             slot_size,
+            every: 0,
             participants,
             actors,
             actors_at,
@@ -330,6 +372,7 @@ impl Geometry {
         params[param::LEASES] = self.leases;
         params[param::STREAMS] = self.streams;
         params[param::POOL..][..PoolGeometry::PARAMS].copy_from_slice(&self.pool.params());
+        params[param::EVERY] = self.every;
         params
     }
 
@@ -350,7 +393,12 @@ impl Geometry {
 
     /// Bytes of the largest message that fits a slot.
     pub fn payload_size(&self) -> u64 {
-        self.slot_size - SLOT_WORDS
+        if self.is_short() { self.every } else { self.slot_size - SLOT_WORDS }
+    }
+
+    /// Whether a slot is a state and a message in one word.
+    pub(crate) fn is_short(&self) -> bool {
+        self.slot_size == SHORT_SLOT
     }
 }
 
@@ -379,6 +427,28 @@ mod tests {
         for (payload, slot) in [(0, 32), (16, 32), (17, 64), (48, 64), (49, 128), (112, 128)] {
             assert_eq!(Geometry::new(&Options::new(1, payload)).unwrap().slot_size, slot);
         }
+    }
+
+    #[test]
+    fn messages_of_one_short_length_have_short_slots() {
+        for (payload, pool, slot) in [(8, 0, 16), (1, 0, 16), (0, 0, 32), (9, 0, 32), (8, 1, 32)] {
+            let options = Options { exact: true, pool, ..Options::new(5, payload) };
+            let made = Geometry::new(&options).unwrap();
+            assert_eq!(made.slot_size, slot);
+            let params = made.params();
+            assert_eq!(Geometry::from_params(&params, made.total_len(), "it").unwrap(), made);
+            let wrong = if slot == 16 { [0, 9] } else { [1, u64::MAX] };
+            for every in wrong {
+                let mut params = params;
+                params[param::EVERY] = every;
+                assert!(Geometry::from_params(&params, u64::MAX, "it").is_err());
+            }
+        }
+        // Blocks that no slot can name.
+        let with_pool = Geometry::new(&Options { pool: 1 << 16, ..Options::new(5, 8) }).unwrap();
+        let mut params = with_pool.params();
+        (params[param::SLOT_SIZE], params[param::EVERY]) = (16, 8);
+        assert!(Geometry::from_params(&params, u64::MAX, "it").is_err());
     }
 
     #[test]

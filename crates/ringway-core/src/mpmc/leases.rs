@@ -45,16 +45,24 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
-        // ORDERING mpmc-mark (acquire): a mark comes with the slots it marks.
-        let marked = self.marks.load(Acquire);
-        if marked & marks::DISCARD != 0 {
+        let place = self.take_in_place(actor)?;
+        self.to_lease(actor, place)
+    }
+
+    /// As [`try_take`](Self::try_take), but for one that is not kept for long: it stays in
+    /// its slot.
+    pub(super) fn take_in_place(&self, actor: &mut Actor) -> Result<Place, TryGet> {
+        // Relaxed: who looks for what is marked looks again and acquires.
+        let marked = self.marks.load(Relaxed);
+        if marked & marks::DISCARD != 0 && self.is_discarding() {
             self.discard(actor);
             return Err(TryGet::ShutDown);
         }
         if marked & marks::REDELIVER != 0
-            && let Some(place) = self.claim_redelivered(actor.participant())
+            && let Some(place) =
+                self.claim_redelivered(actor.participant(), &mut self.given_back_places())
         {
-            return self.to_lease(actor, place);
+            return Ok(place);
         }
         let mut head = self.dequeue_pos.load(Relaxed);
         let mut attempts = ATTEMPTS;
@@ -68,7 +76,7 @@ impl Ring {
                     match self.claim_get(head) {
                         Ok(()) => {
                             self.mark_taken(head, actor.participant());
-                            return self.to_lease(actor, Place::slot(head));
+                            return Ok(Place::slot(head));
                         }
                         Err(seen) => head = seen,
                     }
@@ -183,8 +191,8 @@ impl Ring {
     }
 
     fn phase_at(&self, place: Place) -> Option<Phase> {
-        // ORDERING lease-record (acquire): who counts it finds it.
-        State(self.cell(place).state()?.load(Acquire)).phase()
+        // Relaxed: a count, which may be wrong as soon as it is made.
+        State(self.cell(place).state()?.load(Relaxed)).phase()
     }
 
     /// Settles every lease record that bears the name of the dead. Before slots are.

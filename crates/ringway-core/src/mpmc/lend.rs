@@ -32,7 +32,7 @@ impl Drop for Lent {
             && !home.is_inherited()
             && let Some(actor) = self.actor.take()
         {
-            home.ring.actors().release(actor);
+            home.put_back(actor);
         }
     }
 }

@@ -18,11 +18,12 @@ use super::get::{TryGet, WRONG_LENGTH};
 use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
+use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
-use crate::peer::{Actor, Committed};
+use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, spin_hint};
 
@@ -45,6 +46,19 @@ impl Place {
     /// Lease record `index`.
     pub(super) fn lease(index: u64) -> Self {
         Self(At::Lease(index))
+    }
+
+    /// A number for the place, whatever the lap.
+    fn number(self, ring: &Ring) -> u64 {
+        match self.0 {
+            At::Slot(position) => ring.positions.index(position) << 1,
+            At::Lease(index) => index << 1 | 1,
+        }
+    }
+
+    /// The place of this number.
+    fn numbered(number: u64) -> Self {
+        Self(if number & 1 == 0 { At::Slot(number >> 1) } else { At::Lease(number >> 1) })
     }
 
     /// The position, if it is a slot.
@@ -77,6 +91,8 @@ impl Contents {
 pub(super) struct Cell<'a> {
     region: &'a Region,
     at: usize,
+    /// Bytes of the message, if it is all of the word after the state.
+    short: Option<u32>,
 }
 
 impl Cell<'_> {
@@ -89,6 +105,9 @@ impl Cell<'_> {
     }
 
     pub(super) fn meta(&self) -> Meta {
+        if let Some(len) = self.short {
+            return Meta::inline(len);
+        }
         // Relaxed: the state that says there is a message was acquired.
         Meta(self.word(at::slot::META).map_or(0, |word| word.load(Relaxed)))
     }
@@ -105,6 +124,14 @@ impl Cell<'_> {
 
     /// Copies bytes of an inline message from `from` on.
     pub(super) fn copy_out(&self, from: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        if self.short.is_some() {
+            // Relaxed: as in `meta`.
+            let word = self.word(at::slot::META).map_or(0, |word| word.load(Relaxed));
+            // All that is beyond the word is zeros, and nobody asks for it.
+            let shift = u32::try_from(8 * from).unwrap_or(u32::MAX);
+            from_word(word.checked_shr(shift).unwrap_or(0), dst);
+            return Ok(());
+        }
         let first = self.at + at::slot::PAYLOAD;
         crate::blocks::copy_out_at(self.region, first + from, dst)
     }
@@ -136,12 +163,17 @@ impl Ring {
             At::Slot(position) => {
                 // Beyond the end for a word that is no position: `Region` refuses.
                 let index = usize::try_from(self.positions.index(position)).unwrap_or(usize::MAX);
-                Cell { region: &self.slot_bytes, at: index.saturating_mul(self.slot_size) }
+                Cell {
+                    region: &self.slot_bytes,
+                    at: index.saturating_mul(self.slot_size),
+                    short: self.short_len,
+                }
             }
             At::Lease(index) => Cell {
                 region: &self.leases,
                 // Beyond the end for an index that does not exist: `Region` refuses.
                 at: usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.lease_size),
+                short: None,
             },
         }
     }
@@ -269,11 +301,15 @@ impl Ring {
             return Err(self.meet_stream(actor, place, named));
         }
         let Some(contents) = self.contents(place) else {
+            actor.stop_counting();
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         };
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
+        if copied.is_err() {
+            actor.stop_counting();
+        }
         self.release_taken(actor, place);
         copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
     }
@@ -326,12 +362,37 @@ impl Ring {
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
     /// place free.
     pub fn release_taken(&self, actor: &mut Actor, place: Place) {
+        self.begin_take(actor, place);
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
             self.free_rest(place);
         }
         self.vacate(place);
+        self.actors.end_take(actor, 1);
         self.actors.count_one(actor, Committed::Get);
+    }
+
+    /// Writes down that the commit of a task at `place` comes next.
+    fn begin_take(&self, actor: &mut Actor, place: Place) {
+        if actor.is_counting()
+            && let Some(word) = self.cell(place).state()
+        {
+            // Relaxed: only its owner changes this word.
+            let state = word.load(Relaxed);
+            self.actors.begin_take(actor, Take::Place { at: place.number(self), state });
+        }
+    }
+
+    /// Whether the message is still there of which `take` is about to be committed.
+    pub(super) fn is_there(&self, take: Take) -> bool {
+        match take {
+            Take::Place { at, state } => {
+                let cell = self.cell(Place::numbered(at));
+                // ORDERING mpmc-commit (acquire): as in `Ring::state`.
+                cell.state().is_some_and(|word| word.load(Acquire) == state)
+            }
+            Take::Batch => false,
+        }
     }
 
     /// COMMIT of a message in blocks.
@@ -349,7 +410,8 @@ impl Ring {
     pub(super) fn free_rest(&self, place: Place) {
         let cell = self.cell(place);
         if cell.meta().kind() == Meta::BLOCKS {
-            self.pool.free_all(&self.pool.follow_as_far_as_it_goes(cell.descriptor()));
+            let blocks: Vec<_> = self.pool.walk(cell.descriptor()).collect();
+            self.pool.free_all(&blocks);
         }
     }
 
@@ -372,9 +434,9 @@ impl Ring {
 
     // ---- What the dead left -----------------------------------------------------
 
-    /// Takes a message that was given back: lease records first, then the oldest in a
-    /// slot. Takes the mark down if there is none.
-    pub(super) fn claim_redelivered(&self, participant: u32) -> Option<Place> {
+    /// Where a message may be that was given back: lease records first, then the oldest in
+    /// a slot. And the marks from before the first look.
+    pub(super) fn given_back_places(&self) -> (u64, impl Iterator<Item = Place> + use<>) {
         // ORDERING mpmc-mark (acquire): as in `get_with`.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
@@ -382,7 +444,16 @@ impl Ring {
         let slots = self.capacity();
         let first = self.positions.index(self.dequeue_pos.load(Relaxed)).min(slots);
         let leases = (0..self.geometry().leases).map(Place::lease);
-        let places = leases.chain((first..slots).chain(0..first).map(Place::slot));
+        (marked, leases.chain((first..slots).chain(0..first).map(Place::slot)))
+    }
+
+    /// Takes a message that was given back, if one is in the `places` that are left.
+    /// Takes the mark down if there is none.
+    pub(super) fn claim_redelivered(
+        &self,
+        participant: u32,
+        (marked, places): &mut (u64, impl Iterator<Item = Place>),
+    ) -> Option<Place> {
         for place in places {
             let cell = self.cell(place);
             let Some(word) = cell.state() else { continue };
@@ -398,7 +469,9 @@ impl Ring {
             if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
                 continue;
             }
-            if let Some(meta) = cell.word(at::slot::META) {
+            // A short slot has no room for the count.
+            let meta = cell.short.is_none().then(|| cell.word(at::slot::META)).flatten();
+            if let Some(meta) = meta {
                 // Relaxed: released with the place.
                 meta.store(Meta(meta.load(Relaxed)).tried_again().0, Relaxed);
             }
@@ -409,7 +482,8 @@ impl Ring {
         }
         // None is left, unless one was marked since: then the generation has grown.
         // ORDERING mpmc-mark (SeqCst): as every change of the marks.
-        let _ = self.marks.compare_exchange(marked, marked & !marks::REDELIVER, SeqCst, Relaxed);
+        let without = *marked & !marks::REDELIVER;
+        let _ = self.marks.compare_exchange(*marked, without, SeqCst, Relaxed);
         None
     }
 

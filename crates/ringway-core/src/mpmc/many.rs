@@ -19,10 +19,11 @@
 
 use super::batch::Batch;
 use super::get::{Next as GetNext, TryGet, WRONG_LENGTH};
+use super::long::Place;
 use super::put::{ATTEMPTS, Next as PutNext, TryPut};
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
-use crate::peer::{Actor, Committed};
+use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::spin_hint;
 
@@ -53,8 +54,7 @@ impl Ring {
         batch: &Batch,
         from: usize,
     ) -> Result<usize, TryPut> {
-        let fits =
-            |index: &usize| batch.get(*index).is_some_and(|m| m.len() <= self.payload_size());
+        let fits = |index: &usize| batch.get(*index).is_some_and(|m| self.room.fits(m.len()));
         let wanted = (from..batch.len()).take_while(fits).count();
         if wanted == 0 {
             return Err(TryPut::TooLong);
@@ -213,12 +213,18 @@ impl Ring {
             }
             position = self.positions.next(position);
         }
+        if !sound {
+            actor.stop_counting();
+        }
+        self.actors.begin_take(actor, Take::Batch);
         self.commit_get_many(actor, head);
         let mut position = head;
         for _ in 0..run {
             self.release(position);
             position = self.positions.next(position);
         }
+        // While the batch is announced as done.
+        self.actors.end_take(actor, u32::try_from(run).unwrap_or(u32::MAX));
         self.actors.withdraw_many(actor);
         self.not_full.notify_many(run);
         self.actors.count_many(actor, Committed::Get, run);
@@ -292,7 +298,6 @@ impl Ring {
 
     /// The word that says what is in the slot of `position`.
     fn meta(&self, position: u64) -> Option<Meta> {
-        // Relaxed: the state was acquired; a message that is not ours may change.
-        Some(Meta(self.slot(position)?.meta_word().load(Relaxed)))
+        Some(self.cell(Place::slot(position)).meta())
     }
 }

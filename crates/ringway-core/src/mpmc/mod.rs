@@ -45,13 +45,18 @@
 //! ring.put_many(&Batch, from, &mut Spinner, Deadline)
 //! ring.try_get_many(max, &mut Batch, tasks)      -> Result<usize, GetError>
 //! ring.get_many(max, &mut Batch, tasks, &mut Spinner, Deadline)
+//! ring.try_reserve(len)                          -> Result<WriteGrant, PutError>   try_commit, commit
+//! ring.reserve(len, &mut Spinner, Deadline)
+//! ring.try_get_ref()                             -> Result<ReadGrant, GetError>    read_at, release
+//! ring.get_ref(&mut Spinner, Deadline)
 //! Incoming::receive(&mut Vec<u8>, &mut Spinner, Deadline, pace) -> Result<bool, GetError>
-//! ring.capacity(), payload_size(), len(), is_empty(), is_full()
+//! ring.capacity(), payload_size(), max_message(), len(), is_empty(), is_full()
 //! ring.shutdown(immediate)
 //! ring.watch_mode(), stats(), set_guarded(bool), repair()
-//! PutError: Full | Contended | Interrupted | ShutDown | NoMemory | WouldStream | TooLong
-//!           | Corrupted | Poisoned | Attach(Error)
-//! GetError: Empty | Contended | Interrupted | ShutDown | Long | Stream | Streamed | Corrupted | Poisoned | Attach(Error)
+//! PutError: Full | NoMemory | WouldStream | Contended | Interrupted | ShutDown | TooLong | Corrupted
+//!           | Poisoned | Attach(Error)
+//! GetError: Empty | Long | Stream | Streamed | Contended | Interrupted | ShutDown | Corrupted
+//!           | Poisoned | Attach(Error)
 //! ```
 //!
 //! A get copies at most `buffer.len()` bytes of a message in a slot and returns the length
@@ -104,6 +109,7 @@ pub use layout::{Geometry, Options};
 pub use long::Place;
 pub use position::{MAX_SLOTS, Positions};
 pub use put::TryPut;
+pub use quick::QuickGet;
 pub use recover::Recovery;
 pub use ring::Ring;
 pub use shared::SharedRing;

@@ -24,6 +24,9 @@ pub struct Positions {
     slots: u64,
     index_bits: u32,
     index_mask: u64,
+    last_index: u64,
+    /// From the last index of a lap to the first of the next.
+    wrap_step: u64,
     /// Lap as slots record it: at most [`LAP_BITS`], fewer where positions have fewer.
     lap_mask: u64,
 }
@@ -36,7 +39,9 @@ impl Positions {
         }
         let index_bits = u64::BITS - (slots - 1).leading_zeros();
         let lap_mask = (1 << LAP_BITS.min(POSITION_BITS - index_bits)) - 1;
-        Some(Self { slots, index_bits, index_mask: (1 << index_bits) - 1, lap_mask })
+        let (index_mask, last_index) = ((1 << index_bits) - 1, slots - 1);
+        let wrap_step = index_mask - last_index + 1;
+        Some(Self { slots, index_bits, index_mask, last_index, wrap_step, lap_mask })
     }
 
     /// How many slots.
@@ -61,7 +66,7 @@ impl Positions {
     /// The lap after that of `position`, as its slot records it.
     #[inline]
     pub fn next_lap(&self, position: u64) -> u64 {
-        self.lap_after(self.lap(position))
+        (self.lap(position) + 1) & self.lap_mask
     }
 
     /// The lap after `lap`, both as slots record them.
@@ -85,12 +90,9 @@ impl Positions {
     #[inline]
     pub fn next(&self, position: u64) -> u64 {
         debug_assert!(self.is_valid(position));
-        if self.index(position) + 1 == self.slots {
-            // One more lap, index 0. Cannot overflow: 62 bits plus one step.
-            ((position | self.index_mask) + 1) & POSITION_MASK
-        } else {
-            position + 1
-        }
+        // From the last index one more lap, index 0. Cannot overflow: 62 bits plus a step.
+        let last = self.index(position) == self.last_index;
+        (position + if last { self.wrap_step } else { 1 }) & POSITION_MASK
     }
 
     /// The position `steps` after `position`, for up to `slots` steps.

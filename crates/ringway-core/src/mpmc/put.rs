@@ -80,7 +80,7 @@ impl Ring {
         actor: &mut Actor,
         message: &[u8],
     ) -> Result<(), TryPut> {
-        if message.len() > self.payload_size() {
+        if !self.room.fits(message.len()) {
             return Err(TryPut::TooLong);
         }
         // Relaxed: a first guess. The slot's state and the CAS decide.
@@ -110,7 +110,7 @@ impl Ring {
         if let Err(seen) = self.claim_put(tail) {
             return At::Lost(seen);
         }
-        slot.write(message);
+        slot.write(self.room, message);
         slot.publish(lap);
         self.not_empty.notify();
         self.actors.count_one(actor, Committed::Put);

@@ -14,12 +14,31 @@ use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_hint;
 use std::sync::Arc;
 
-// Lengths that no message has, in place of types that do not fit a register.
-/// The message had an impossible length, or is too long for the buffer: what it is was left
-/// with the actor.
-const WRONG: usize = usize::MAX;
-/// There was no message.
-const MISSED: usize = usize::MAX - 1;
+/// What [`SharedRing::get_quick`] came to: a length, or one of two that no message has. One
+/// register, where a `Result` would go through memory at each level of the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a message may have been taken"]
+pub struct QuickGet(usize);
+
+impl QuickGet {
+    /// Nothing was taken, and nothing is known but that the long way knows more.
+    pub const MISSED: Self = Self(usize::MAX - 1);
+    /// The message had an impossible length, or is too long for the buffer: what it is was
+    /// left with the actor.
+    const ODD: Self = Self(usize::MAX);
+
+    /// Whether a message of just `len` bytes was taken.
+    #[inline]
+    pub fn is(self, len: usize) -> bool {
+        self.0 == len
+    }
+
+    /// The length of the message that was taken, if one was.
+    #[inline]
+    pub fn taken(self) -> Option<usize> {
+        (self.0 < Self::MISSED.0).then_some(self.0)
+    }
+}
 
 impl SharedRing {
     /// Puts `message` if that takes nothing but the ring. Looks up to `looks()` times, about
@@ -33,31 +52,35 @@ impl SharedRing {
 
     /// Takes a message if that takes nothing but the ring, as
     /// [`try_get`](Self::try_get). Looks up to `looks()` times, about 30 ns apart, for one;
-    /// at least once. `None` says only that [`get`](Self::get) and `try_get` know more.
+    /// at least once. Ask [`explain`](Self::explain) about an answer that is not the
+    /// length that was expected.
+    #[inline]
+    pub fn get_quick(&self, buffer: &mut [u8], looks: impl FnOnce() -> u32) -> QuickGet {
+        let Some(attachment) = self.quick() else { return QuickGet::MISSED };
+        let get = |ring: &Ring, actor: &mut Actor| ring.get_quick(actor, buffer, looks);
+        attachment.with_own_actor(get).unwrap_or(QuickGet::MISSED)
+    }
+
+    /// What the last [`get_quick`](Self::get_quick) of this thread means: the length of the
+    /// message that was taken, why there is none, or `None`: [`get`](Self::get) and
+    /// [`try_get`](Self::try_get) know more.
     ///
     /// # Errors
     ///
     /// [`GetError::Corrupted`]; [`GetError::Long`].
-    #[inline]
-    pub fn get_quick(
-        &self,
-        buffer: &mut [u8],
-        looks: impl FnOnce() -> u32,
-    ) -> Option<Result<usize, GetError>> {
-        let attachment = self.quick()?;
-        let get = |ring: &Ring, actor: &mut Actor| ring.get_quick(actor, buffer, looks);
-        match attachment.with_own_actor(get)? {
-            MISSED => None,
-            WRONG => attachment.no_length(),
-            len => Some(Ok(len)),
+    #[cold]
+    pub fn explain(&self, got: QuickGet) -> Option<Result<usize, GetError>> {
+        match got {
+            QuickGet::MISSED => None,
+            QuickGet::ODD => self.quick()?.why_odd(),
+            QuickGet(len) => Some(Ok(len)),
         }
     }
 }
 
 impl Attachment {
-    /// What came of a get of this thread that has [`WRONG`] for a length.
-    #[cold]
-    fn no_length(self: &Arc<Self>) -> Option<Result<usize, GetError>> {
+    /// What came of a get of this thread that was [`QuickGet::ODD`].
+    fn why_odd(self: &Arc<Self>) -> Option<Result<usize, GetError>> {
         let left = self.with_own_actor(|_, actor| actor.take_left()).flatten();
         match get_failed(self, left?) {
             Try::Done(result) => Some(result),
@@ -69,7 +92,7 @@ impl Attachment {
 impl Ring {
     #[inline]
     fn put_quick(&self, actor: &mut Actor, message: &[u8], looks: impl FnOnce() -> u32) -> bool {
-        message.len() <= self.payload_size()
+        self.room.fits(message.len())
             && (self.put_now(actor, message) || self.put_soon(actor, message, looks()))
     }
 
@@ -91,7 +114,7 @@ impl Ring {
             own.announce(Announcement::IDLE);
             return false;
         }
-        slot.write(message);
+        slot.write(self.room, message);
         slot.publish(lap);
         self.not_empty.notify();
         own.count_one(Committed::Put);
@@ -107,70 +130,72 @@ impl Ring {
         })
     }
 
-    /// The length of the message, [`MISSED`] or [`WRONG`].
     #[inline]
     fn get_quick(
         &self,
         actor: &mut Actor,
         buffer: &mut [u8],
         looks: impl FnOnce() -> u32,
-    ) -> usize {
+    ) -> QuickGet {
         match self.get_now(actor, buffer) {
-            MISSED => self.get_soon(actor, buffer, looks()),
-            len => len,
+            QuickGet::MISSED => self.get_soon(actor, buffer, looks()),
+            got => got,
         }
     }
 
     /// The first look. The steps of a get, as in `get_at`, with everything looked up once.
     #[inline]
-    fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> usize {
+    fn get_now(&self, actor: &mut Actor, buffer: &mut [u8]) -> QuickGet {
         // Relaxed: a reason to leave it to the long way, which looks again.
         if self.marks.load(Relaxed) & (marks::REDELIVER | marks::DISCARD) != 0 {
-            return MISSED;
+            return QuickGet::MISSED;
         }
         // Relaxed: a first guess. The slot's state and the CAS decide.
         let head = self.dequeue_pos.load(Relaxed);
         let lap = self.positions.lap(head);
         let (Some(slot), Some(own)) = (self.slot(head), self.actors.own(actor)) else {
-            return MISSED;
+            return QuickGet::MISSED;
         };
         if slot.state() != State::of(Phase::Full, lap) {
-            return MISSED;
+            return QuickGet::MISSED;
         }
         own.announce(Announcement::get(head));
         if self.claim_get(head).is_err() {
             // As in `put_now`.
             own.announce(Announcement::IDLE);
-            return MISSED;
+            return QuickGet::MISSED;
         }
-        let Some(len) = slot.read(self.payload_size(), buffer) else {
+        let Some(len) = slot.read(self.room, buffer) else {
             return self.get_elsewhere(actor, head, buffer);
         };
-        slot.release(self.positions.lap_after(lap));
+        slot.release(self.positions.next_lap(head));
         self.not_full.notify();
         own.count_one(Committed::Get);
-        len
+        QuickGet(len)
     }
 
     /// The message at `head`, which was claimed, is not in its slot.
     #[cold]
-    fn get_elsewhere(&self, actor: &mut Actor, head: u64, buffer: &mut [u8]) -> usize {
-        self.get_long(actor, head, buffer).unwrap_or_else(|why| {
-            actor.leave(why);
-            WRONG
-        })
+    fn get_elsewhere(&self, actor: &mut Actor, head: u64, buffer: &mut [u8]) -> QuickGet {
+        self.get_long(actor, head, buffer).map_or_else(
+            |why| {
+                actor.leave(why);
+                QuickGet::ODD
+            },
+            QuickGet,
+        )
     }
 
     /// The others.
     #[inline(never)]
-    fn get_soon(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> usize {
+    fn get_soon(&self, actor: &mut Actor, buffer: &mut [u8], looks: u32) -> QuickGet {
         for _ in 1..looks {
             spin_hint();
             match self.get_now(actor, buffer) {
-                MISSED => {}
-                len => return len,
+                QuickGet::MISSED => {}
+                got => return got,
             }
         }
-        MISSED
+        QuickGet::MISSED
     }
 }

@@ -65,6 +65,8 @@ impl Ring {
             return Recovery::Nothing;
         }
         self.participants.bury(dead);
+        // Before what they tell by is changed.
+        self.settle_takes(dead);
         let mut resolved = true;
         for actor in self.actors.of(dead) {
             resolved &= self.resolve(actor, dead, liveness);
@@ -85,10 +87,7 @@ impl Ring {
         if !resolved {
             return Recovery::Retry;
         }
-        for actor in self.actors.of(dead) {
-            self.actors.clear(actor);
-        }
-        self.participants.free(dead);
+        self.leave(dead);
         Recovery::Done
     }
 

@@ -6,7 +6,7 @@
 
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
-use super::slot::Slot;
+use super::slot::{Room, Slot};
 use super::stream::Streams;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::blocks::Pool;
@@ -23,7 +23,7 @@ use crate::wait::Event;
 pub struct Ring {
     pub(super) positions: Positions,
     geometry: Geometry,
-    payload: usize,
+    pub(super) room: Room,
     pub(super) enqueue_pos: Word64,
     pub(super) dequeue_pos: Word64,
     pub(super) marks: Word64,
@@ -35,6 +35,8 @@ pub struct Ring {
     /// The same slots and the lease records as bytes, for `long`.
     pub(super) slot_bytes: Region,
     pub(super) slot_size: usize,
+    /// Bytes of every message, if the slots are short.
+    pub(super) short_len: Option<u32>,
     pub(super) leases: Region,
     pub(super) lease_size: usize,
     pub(super) pool: Pool,
@@ -58,12 +60,13 @@ impl Ring {
         let freed = Event::new(memory.word32(at::FREED)?);
         let too_large = |_| OutOfBounds { at: geometry.slots_at, len };
         let slot_size = usize::try_from(geometry.slot_size).map_err(too_large)?;
+        let payload = usize::try_from(geometry.payload_size()).map_err(too_large)?;
         let slots = Records::new(memory.region(geometry.slots_at, len)?, slot_size);
         let slots = slots.ok_or(OutOfBounds { at: geometry.slots_at, len })?;
         let participants = Participants::new(memory, at::PARTICIPANTS, geometry.participants)?;
         Ok(Self {
             positions: geometry.positions,
-            payload: usize::try_from(geometry.payload_size()).map_err(too_large)?,
+            room: Room::new(payload, geometry.is_short()),
             enqueue_pos: memory.word64(at::ENQUEUE_POS)?,
             dequeue_pos: memory.word64(at::DEQUEUE_POS)?,
             marks: memory.word64(at::MARKS)?,
@@ -74,6 +77,7 @@ impl Ring {
             slots,
             slot_bytes: memory.region(geometry.slots_at, len)?,
             slot_size,
+            short_len: u32::try_from(payload).ok().filter(|_| geometry.is_short()),
             leases: memory.region(geometry.leases_at, leases)?,
             lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
             pool: Pool::new(memory, geometry.pool, freed)?,
@@ -91,7 +95,7 @@ impl Ring {
 
     /// Bytes of the largest message that fits a slot.
     pub fn payload_size(&self) -> usize {
-        self.payload
+        self.room.most()
     }
 
     /// What lies where.
@@ -177,7 +181,7 @@ impl Ring {
     #[doc(hidden)]
     pub fn write(&self, position: u64, message: &[u8]) {
         if let Some(slot) = self.slot(position) {
-            slot.write(message);
+            slot.write(self.room, message);
         }
     }
 
@@ -202,7 +206,7 @@ impl Ring {
     /// is; `None` if its length is impossible.
     #[doc(hidden)]
     pub fn read(&self, position: u64, buffer: &mut [u8]) -> Option<usize> {
-        self.slot(position)?.read(self.payload, buffer)
+        self.slot(position)?.read(self.room, buffer)
     }
 
     /// Step 4 of a get: COMMIT. The slot is free for the put of the next lap.

@@ -4,14 +4,20 @@
 //! The count is raised *before* a take and lowered again if nothing was taken: so an
 //! item is in some process's overflow, in the ring or in a count at every instruction,
 //! and whoever looks at the three in the order in which items move never misses one.
-//! What a process holds when it dies or leaves is written off, and told to joiners.
+//!
+//! What a process took and has not done when it dies or leaves is written off, and told to
+//! joiners. The count above does not say what that is: the process may have died before
+//! the commit of a take, and then another gets the item. So each actor counts its takes
+//! *after* the commit, in a way that leaves no doubt amidst one ([`takes`](crate::peer)),
+//! and lost is what all its actors took less what is done.
 
 use super::attachment::Attachment;
-use super::blocking::{Ended, GetError, PutError, Try, get_once, retry, wait};
+use super::blocking::{Ended, GetError, PutError, Try, get_failed, retry, wait};
+use super::get::TryGet;
 use super::grants::{ReadGrant, ref_once};
 use super::ring::Ring;
 use super::shared::SharedRing;
-use crate::peer::TaskCount;
+use crate::peer::{Actor, Take, TaskCount, UPDATES};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::fence;
@@ -49,6 +55,53 @@ impl Ring {
         }
         unfinished
     }
+
+    /// As [`try_get`](Self::try_get), of a task. The message is marked as taken by us
+    /// before the copy, so that the commit can be told from its undoing.
+    pub(super) fn try_get_task(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+    ) -> Result<usize, TryGet> {
+        actor.counting(|actor| {
+            let place = self.take_in_place(actor)?;
+            self.get_taken(actor, place, buffer)
+        })
+    }
+
+    /// Makes void what `dead` was about to take and did not: repair is going to undo it, and
+    /// the next repairer could not tell any more.
+    pub(super) fn settle_takes(&self, dead: u32) {
+        for actor in self.actors.of(dead) {
+            if self.actors.pending_take(actor).is_some_and(|take| self.is_there(take)) {
+                self.actors.void_take(actor);
+            }
+        }
+    }
+
+    /// Tasks that `participant` has taken since it joined, done or not. Wraps. Exact for the
+    /// dead whose takes are settled, and for one that is in no call.
+    fn taken_tasks(&self, participant: u32) -> u32 {
+        let pending = |actor| match self.actors.pending_take(actor) {
+            Some(Take::Place { .. }) => 1,
+            Some(Take::Batch) => {
+                let done = self.actors.done(actor).map_or(0, |(_, count)| count);
+                u32::try_from(done).unwrap_or(0)
+            }
+            None => 0,
+        };
+        let taken = |actor| self.actors.taken(actor).wrapping_add(pending(actor));
+        self.actors.of(participant).map(taken).fold(0, u32::wrapping_add)
+    }
+
+    /// Frees the records of a participant that leaves, or that was repaired.
+    pub(super) fn leave(&self, participant: u32) {
+        self.participants.write_off_tasks(participant, self.taken_tasks(participant));
+        for actor in self.actors.of(participant) {
+            self.actors.clear(actor);
+        }
+        self.participants.free(participant);
+    }
 }
 
 impl SharedRing {
@@ -60,7 +113,7 @@ impl SharedRing {
     /// As there.
     pub fn try_get_task(&self, buffer: &mut [u8]) -> Result<usize, GetError> {
         let attachment = self.attachment()?;
-        let mut once = || counted(attachment, || get_once(attachment, buffer));
+        let mut once = || task_once(attachment, buffer);
         let first = once();
         retry(attachment, first, once)
             .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
@@ -79,7 +132,7 @@ impl SharedRing {
         deadline: Deadline,
     ) -> Result<usize, GetError> {
         let attachment = self.attachment()?;
-        let mut once = || counted(attachment, || get_once(attachment, buffer));
+        let mut once = || task_once(attachment, buffer);
         if let Try::Done(result) = once() {
             return result;
         }
@@ -135,7 +188,7 @@ impl SharedRing {
     /// [`TaskError::NoneTaken`]: called more often than this process has taken.
     pub fn task_done(&self) -> Result<(), TaskError> {
         let attachment = self.attachment().map_err(PutError::from)?;
-        if give_back(attachment, 1) { Ok(()) } else { Err(TaskError::NoneTaken) }
+        if change(attachment, 1, TaskCount::DONE) { Ok(()) } else { Err(TaskError::NoneTaken) }
     }
 
     /// Tasks that are not done: accepted, in the ring, or taken. Never too low; one
@@ -146,8 +199,7 @@ impl SharedRing {
     }
 
     /// How many tasks were lost so far with processes that died or left before they
-    /// were done. A process killed in the middle of a get may count for one too many, of a
-    /// batch for as many as it might have taken.
+    /// were done. Exact, wherever they died: a task that another process gets is not lost.
     pub fn lost_tasks(&self) -> u64 {
         self.any_attachment().ring.participants().lost_tasks()
     }
@@ -203,6 +255,15 @@ impl Attachment {
     }
 }
 
+fn task_once(attachment: &Arc<Attachment>, buffer: &mut [u8]) -> Try<usize, GetError> {
+    counted(attachment, || {
+        match attachment.with_actor(|ring, actor| ring.try_get_task(actor, buffer)) {
+            Ok(len) => Try::Done(Ok(len)),
+            Err(why) => get_failed(attachment, why),
+        }
+    })
+}
+
 fn ref_task_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
     let mut taken = counted(attachment, || ref_once(attachment));
     if let Try::Done(Ok(grant)) = &mut taken {
@@ -227,18 +288,29 @@ fn counted<T>(
     result
 }
 
-/// Lowers the count and tells joiners, unless it is lower than that.
+/// What was counted as taken was not, after all: lowers the count and tells joiners, unless
+/// it is lower than that.
 pub(super) fn give_back(attachment: &Attachment, many: u64) -> bool {
-    if many == 0 {
-        return true;
+    many == 0 || change(attachment, many, 0_u64.wrapping_sub(many * TaskCount::TAKEN))
+}
+
+/// Adds `by` to the count if it says that `many` are held, and tells joiners.
+fn change(attachment: &Attachment, many: u64, by: u64) -> bool {
+    let Some(word) = attachment.tasks() else { return false };
+    let mut seen = word.load(Relaxed);
+    for _ in 0..UPDATES {
+        if TaskCount(seen).held() < many {
+            return false;
+        }
+        // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
+        // Relaxed on failure: looked at afresh.
+        match word.compare_exchange(seen, seen.wrapping_add(by), SeqCst, Relaxed) {
+            Ok(_) => {
+                attachment.tasks_done().notify_all();
+                return true;
+            }
+            Err(now) => seen = now,
+        }
     }
-    let lower = |tasks| (TaskCount(tasks).held() >= many).then(|| tasks - many);
-    // ORDERING event-announce (SeqCst): the waker's RMW before it looks for sleepers.
-    // Relaxed on failure: looked at afresh.
-    let lowered =
-        attachment.tasks().is_some_and(|word| word.fetch_update(SeqCst, Relaxed, lower).is_ok());
-    if lowered {
-        attachment.tasks_done().notify_all();
-    }
-    lowered
+    false
 }

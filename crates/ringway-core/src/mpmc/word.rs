@@ -120,6 +120,13 @@ impl Meta {
         self.0 & u64::from(u32::MAX)
     }
 
+    /// Whether the message has just `len` bytes, in the slot.
+    #[inline]
+    pub fn is_inline(self, len: usize) -> bool {
+        // Length and kind at once; those who died with it are not asked for.
+        self.0 & 0xFF_FFFF_FFFF == len as u64 && len as u64 <= u64::from(u32::MAX)
+    }
+
     /// Whether the message has no bytes.
     pub fn is_empty(self) -> bool {
         self.len() == 0

@@ -22,6 +22,8 @@ pub struct Actor {
     participant: u32,
     /// Why the last quick get has no length.
     left: Option<TryGet>,
+    /// Whether what it takes counts as tasks.
+    pub(super) counting: bool,
 }
 
 impl Actor {
@@ -61,7 +63,7 @@ impl Actors {
 
     /// The word at byte `FIELD` of record `index`.
     #[inline]
-    fn word<const FIELD: usize>(&self, index: usize) -> Option<&AtomicU64> {
+    pub(super) fn word<const FIELD: usize>(&self, index: usize) -> Option<&AtomicU64> {
         Some(self.records.get(index)?.word::<FIELD>())
     }
 
@@ -82,7 +84,7 @@ impl Actors {
                 word.compare_exchange(0, participant.into(), Acquire, Relaxed).is_ok()
             })
         })?;
-        Some(Actor { index, participant, left: None })
+        Some(Actor { index, participant, left: None, counting: false })
     }
 
     /// Gives a record back.
@@ -94,6 +96,7 @@ impl Actors {
     pub(crate) fn clear(&self, index: usize) {
         self.store_announcement(index, Announcement::IDLE);
         self.store_count(index, 0);
+        self.forget_takes(index);
         if let Some(word) = self.word::<{ at::actor::PARTICIPANT }>(index) {
             // ORDERING actor-record (release): pairs with `claim`, and with those who
             // look whose record it is.
@@ -146,7 +149,7 @@ impl Actors {
         }
     }
 
-    fn count_of(&self, index: usize) -> u64 {
+    pub(super) fn count_of(&self, index: usize) -> u64 {
         // ORDERING mpmc-count (acquire): pairs with `store_count`.
         self.word::<{ at::actor::COUNT }>(index).map_or(0, |word| word.load(Acquire))
     }

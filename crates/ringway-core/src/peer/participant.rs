@@ -29,24 +29,55 @@ pub struct Identity {
     pub start_time: u64,
 }
 
-/// What a process has to do with the tasks of a joinable queue, in one word, so that
-/// writing off is one store: `lost:32 | held:32`.
+/// How often a word is tried to be changed that another changes all the time. Nobody who
+/// keeps the protocol needs as many; what somebody else makes of it makes no sense anyway.
+pub(crate) const UPDATES: u32 = 1 << 16;
+
+/// What a process has to do with the tasks of a joinable queue, in one word, so that one
+/// exchange makes a task done: `done:32 | held:32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TaskCount(pub(crate) u64);
 
 impl TaskCount {
+    /// One task more is held.
+    pub(crate) const TAKEN: u64 = 1;
+    /// One that was held is done. Wraps round above.
+    pub(crate) const DONE: u64 = (1 << 32) - 1;
+
     /// Taken by the process and not done. One too many while it is about to take.
     pub(crate) fn held(self) -> u64 {
         self.0 & u64::from(u32::MAX)
     }
 
-    /// Held by processes that had this record and went.
-    pub(crate) fn lost(self) -> u64 {
+    /// What is lost if the process goes, having taken `taken` since it joined.
+    fn lost_of(self, taken: u32) -> u64 {
+        // Half of all numbers are negative: what others' records hold makes no sense then.
+        let lost = taken.wrapping_sub(u32::try_from(self.0 >> 32).unwrap_or(0)).cast_signed();
+        u64::try_from(lost).unwrap_or(0).min(self.held())
+    }
+}
+
+/// What went with processes that had a record, and the last of them that is in it, by
+/// incarnation: `lost:32 | incarnation + 1:32`. Writing off is one store that way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LostCount(u64);
+
+impl LostCount {
+    fn lost(self) -> u64 {
         self.0 >> 32
     }
 
-    fn written_off(self) -> Self {
-        Self((self.lost() + self.held()).min(u64::from(u32::MAX)) << 32)
+    fn and(self, lost: u64, incarnation: u64) -> Self {
+        let lost = (self.lost() + lost).min(u64::from(u32::MAX));
+        Self(lost << 32 | Self::tag(incarnation))
+    }
+
+    fn has(self, incarnation: u64) -> bool {
+        self.0 & u64::from(u32::MAX) == Self::tag(incarnation)
+    }
+
+    fn tag(incarnation: u64) -> u64 {
+        incarnation.wrapping_add(1) & u64::from(u32::MAX)
     }
 }
 
@@ -208,7 +239,8 @@ impl Participants {
         self.set(id, Standing::Dead);
     }
 
-    /// Frees record `id`: its process leaves with nothing in flight, or was repaired.
+    /// Frees record `id`: its process leaves with nothing in flight, or was repaired. Its
+    /// tasks were [written off](Self::write_off_tasks), and its actors are free.
     pub fn free(&self, id: u32) {
         self.set_live(id, 0);
         // What only its memory held is gone, or was put before it left.
@@ -218,7 +250,11 @@ impl Participants {
             // ORDERING tasks-departed (release): pairs with `departures`.
             word.store(incarnation, Release);
         }
-        self.write_off_tasks(id);
+        if let Some(word) = self.tasks(id) {
+            // ORDERING tasks-held (release): who sees that it holds none sees the departure
+            // above, in `Ring::unfinished`, and what was written off before.
+            word.store(0, Release);
+        }
         self.set(id, Standing::Free);
         self.changed();
     }
@@ -232,21 +268,26 @@ impl Participants {
         }
     }
 
-    /// Moves what `id` has taken and not done to what is lost. Nobody else changes the
-    /// word meanwhile; repeated, it changes nothing.
-    fn write_off_tasks(&self, id: u32) {
-        if let Some(word) = self.tasks(id) {
-            // Relaxed: the process that wrote it is gone.
-            let tasks = TaskCount(word.load(Relaxed));
-            if tasks.held() > 0 {
-                // ORDERING tasks-held (release): who sees them written off sees the
-                // departure above, in `SharedRing::unfinished`.
-                word.store(tasks.written_off().0, Release);
-            }
+    /// Notes as lost what `id`, which has taken `taken` tasks since it joined, has not done.
+    /// Nobody else changes its words meanwhile; repeated, also by another, it changes
+    /// nothing. Before its actors forget what they took.
+    pub(crate) fn write_off_tasks(&self, id: u32, taken: u32) {
+        let (Some(tasks), Some(word)) = (self.tasks(id), self.word(id, at::participant::LOST))
+        else {
+            return;
+        };
+        let incarnation = self.load(id, at::participant::INCARNATION);
+        // Relaxed: the process that wrote it is gone, and repairers exclude one another.
+        let lost = LostCount(word.load(Relaxed));
+        if !lost.has(incarnation) {
+            let more = TaskCount(tasks.load(Relaxed)).lost_of(taken);
+            // ORDERING tasks-lost (release): who sees the loss sees what it came from. It
+            // comes before `free`, whose store a joiner acquires before it asks.
+            word.store(lost.and(more, incarnation).0, Release);
         }
     }
 
-    /// What record `id` has to do with tasks: `lost:32 | held:32`.
+    /// What record `id` has to do with tasks: `done:32 | held:32`.
     #[doc(hidden)]
     pub fn tasks(&self, id: u32) -> Option<&AtomicU64> {
         self.word(id, at::participant::TASKS)
@@ -262,20 +303,21 @@ impl Participants {
         }
     }
 
-    fn sum_tasks(&self, of: impl Fn(TaskCount) -> u64) -> u64 {
-        // ORDERING tasks-held (acquire): who sees a count written off sees the departure.
-        let count = |id| self.tasks(id).map_or(0, |word| of(TaskCount(word.load(Acquire))));
-        (1..=self.count).map(count).fold(0, u64::saturating_add)
-    }
-
     /// What all have taken and not done.
     pub(crate) fn held_tasks(&self) -> u64 {
-        self.sum_tasks(TaskCount::held)
+        // ORDERING tasks-held (acquire): who sees a count taken back sees the departure.
+        let held = |id| self.tasks(id).map_or(0, |word| TaskCount(word.load(Acquire)).held());
+        (1..=self.count).map(held).fold(0, u64::saturating_add)
     }
 
     /// What was written off.
     pub(crate) fn lost_tasks(&self) -> u64 {
-        self.sum_tasks(TaskCount::lost)
+        let lost = |id| {
+            let word = self.word(id, at::participant::LOST);
+            // ORDERING tasks-lost (acquire): pairs with `write_off_tasks`.
+            word.map_or(0, |word| LostCount(word.load(Acquire)).lost())
+        };
+        (1..=self.count).map(lost).fold(0, u64::saturating_add)
     }
 
     /// A number that changes whenever a record is freed.
@@ -315,7 +357,15 @@ impl Participants {
             // An RMW: the thread that moves items and those that accept more share it.
             // ORDERING overflow-count (SeqCst): a release, and moving is announced before the
             // claim.
-            let _ = word.fetch_update(SeqCst, Relaxed, |word| Some(change(OverflowCount(word)).0));
+            let mut seen = word.load(Relaxed);
+            for _ in 0..UPDATES {
+                let new = change(OverflowCount(seen)).0;
+                // As above. Relaxed on failure: looked at afresh.
+                match word.compare_exchange(seen, new, SeqCst, Relaxed) {
+                    Ok(_) => return,
+                    Err(now) => seen = now,
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Memory, OutOfBounds};
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals,
-    ftruncate, linkat, memfd_create, open,
+    linkat, memfd_create, open,
 };
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -46,9 +46,8 @@ impl<'a> NewSegment<'a> {
             Place::Anonymous(label) => (anonymous(label)?, label.to_owned()),
             Place::Named(name, mode) => (unlinked(name, mode)?, name.path().display().to_string()),
         };
-        ftruncate(&fd, total).map_err(|e| Error::os("size", &label, e))?;
         reserve(&fd, total).map_err(|e| Error::os("reserve memory for", &label, e))?;
-        let memory = map::map(fd.as_fd(), &label)?;
+        let memory = map::map_sized(fd.as_fd(), total, &label)?;
         let fits = |_: OutOfBounds| Error::corrupted(&label, "it is shorter than its header");
         let header = Header::write(&memory, spec, nonce()?).map_err(fits)?;
         Ok(Self { segment: Segment { memory, header, fd, label }, place })
@@ -95,7 +94,7 @@ fn anonymous(label: &str) -> Result<OwnedFd> {
     made.map_err(|e| Error::os("create", format!("memfd {label:?}"), e))
 }
 
-/// Reserves the pages in steps. On older systems a signal ends the call and undoes it; a
+/// Gives the file its size and reserves its pages, in steps. On older systems a signal ends the call and undoes it; a
 /// step is short enough to get through between two ticks of a profiler.
 fn reserve(fd: &OwnedFd, total: u64) -> rustix::io::Result<()> {
     const STEP: u64 = 256 << 10;

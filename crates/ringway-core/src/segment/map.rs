@@ -31,15 +31,20 @@ unsafe impl Storage for Mapping {
 
 const _: () = assert!(BASE_ALIGN <= 4096);
 
-/// Maps all of `fd`. Every segment of this process comes through here: the first one
-/// installs the fork handlers, so that no handle can be copied unnoticed.
+/// Maps all of `fd`, whatever its size is.
 pub(super) fn map(fd: BorrowedFd<'_>, label: &str) -> Result<Memory> {
-    crate::process::install_handlers();
     let size = fstat(fd).map_err(|e| Error::os("inspect", label, e))?.st_size;
     let size = u64::try_from(size).ok().filter(|size| (super::BODY..=LARGEST).contains(size));
     let Some(size) = size else {
         return Err(Error::corrupted(label, "its size is not one of a segment"));
     };
+    map_sized(fd, size, label)
+}
+
+/// Maps the `size` bytes that `fd` has. Every segment of this process comes through here:
+/// the first one installs the fork handlers, so that no handle can be copied unnoticed.
+pub(super) fn map_sized(fd: BorrowedFd<'_>, size: u64, label: &str) -> Result<Memory> {
+    crate::process::install_handlers();
     let size = usize::try_from(size).map_err(|_| Error::corrupted(label, "its size"))?;
     let map = MmapOptions::new().len(size).map_raw(fd.as_fd().as_raw_fd());
     let map = map.map_err(|e| Error::os("map", label, e))?;

@@ -11,6 +11,8 @@ pub struct Consumer {
     /// Bytes released, and read to be released. Authoritative: the shared copy is for the
     /// producer.
     pub(super) pos: u64,
+    /// Up to where lines were fetched ahead.
+    pub(super) fetched: u64,
 }
 
 impl Consumer {
@@ -27,7 +29,7 @@ impl Consumer {
             return Err(Corrupted("read_pos is not a multiple of 8"));
         }
         let capacity = ring.capacity();
-        Ok(Self { ring, capacity, pos })
+        Ok(Self { ring, capacity, pos, fetched: pos })
     }
 
     /// The shared part.

@@ -80,6 +80,7 @@ impl Producer {
         if need + RESERVE > self.free() && !self.room(need)? {
             return Err(PushError::Full);
         }
+        self.fetch();
         Ok(())
     }
 

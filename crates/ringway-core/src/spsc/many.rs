@@ -44,6 +44,7 @@ impl Writing<'_> {
             return false;
         }
         let producer = &mut *self.producer;
+        producer.fetch();
         let at = producer.pos;
         let header = producer.fill(Piece::Whole, message);
         match self.hidden {
@@ -111,6 +112,7 @@ impl Reading<'_> {
         self.consumer.copy(head, dst);
         self.consumer.pass(head);
         self.owed += HEADER + dst.len() as u64;
+        self.consumer.fetch();
         if self.owed >= self.consumer.capacity / PARTS {
             self.settle();
         }

@@ -30,6 +30,7 @@
 
 mod chunk;
 mod consumer;
+mod fetch;
 mod grant;
 mod layout;
 mod many;

@@ -35,6 +35,8 @@ pub struct Producer {
     pub(super) whole_span: u64,
     /// Whether a piece of that message was written. It left [`RESERVE`] free.
     begun: bool,
+    /// Up to where lines were fetched ahead.
+    pub(super) fetched: u64,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time, and the empty
@@ -76,6 +78,7 @@ impl Producer {
             rest: 0,
             whole_span: capacity.min(LONGEST_CHUNK) / 4,
             begun: false,
+            fetched: pos,
         };
         producer.refresh()?;
         Ok(producer)
@@ -236,6 +239,7 @@ impl Producer {
     /// Writes one chunk, for which there is room, and publishes it.
     #[inline]
     fn write(&mut self, piece: Piece, payload: &[u8]) {
+        self.fetch();
         let from = self.pos;
         let header = self.fill(piece, payload);
         self.publish(from, header);

@@ -93,16 +93,6 @@ macro_rules! atomic {
             }
 
             #[track_caller]
-            pub fn fetch_update(
-                &self,
-                success: Ordering,
-                failure: Ordering,
-                update: impl FnMut($value) -> Option<$value>,
-            ) -> Result<$value, $value> {
-                self.0.fetch_update(weakened(success), weakened(failure), update)
-            }
-
-            #[track_caller]
             pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
                 self.0.fetch_or(value, weakened(order))
             }

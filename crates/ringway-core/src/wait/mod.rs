@@ -13,7 +13,10 @@ mod any;
 pub mod barrier;
 mod deadline;
 mod event;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
+mod futex;
+#[cfg(miri)]
+#[path = "futex_miri.rs"]
 mod futex;
 #[cfg(loom)]
 #[path = "futex_loom.rs"]

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Long past what anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The same for one whose wait begins before a victim is stepped: thousands of instructions
+/// take many seconds there. Within the alarm that ends every child.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(100);
 /// A system call that takes this long is a sleep.
 const NAP: Duration = Duration::from_millis(8);
 

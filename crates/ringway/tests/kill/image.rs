@@ -50,6 +50,11 @@ impl Watched {
         watched
     }
 
+    /// Another descriptor.
+    pub(crate) fn share(&self) -> OwnedFd {
+        self.file.try_clone().expect("a descriptor").into()
+    }
+
     /// Whether a byte differs from the last look.
     pub(crate) fn changed(&mut self) -> bool {
         self.file.read_exact_at(&mut self.now, 0).expect("a whole segment");
@@ -149,6 +154,10 @@ impl Image {
 
     /// State and first word of the message at `at`.
     fn cell(&self, at: usize) -> (u64, u64) {
+        // A short slot, if any, has nothing but the message after its state.
+        if at < self.leases_at() && self.param(1) == 16 {
+            return (self.word(at), self.word(at + 8));
+        }
         let (state, first) = (self.word(at), self.word(at + 16));
         let kind = self.word(at + 8) >> 32 & 0xFF;
         let name = usize::try_from(first & 0xFF_FFFF).expect("24 bits");

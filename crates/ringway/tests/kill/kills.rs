@@ -127,7 +127,8 @@ pub(crate) fn operation(
     }
     if matches!(op, Op::Repair | Op::Guard) {
         for (i, (inside, doom)) in dooms(long).into_iter().enumerate() {
-            if !effort.full && i % 3 != 1 {
+            // Each is a run of its own: a quick one takes some.
+            if !effort.full && i % if long { 6 } else { 4 } != 1 {
                 continue;
             }
             let slots = 1 + i as u64 % 3;
@@ -144,14 +145,18 @@ pub(crate) fn operation(
                 all.push(Scene { slots, inside, doom: Some(doom), op, long, ..PLAIN });
             }
         }
-        for (i, (inside, doom)) in batch_dooms().into_iter().enumerate() {
+        // Batches lie in slots.
+        let dooms = if long { Vec::new() } else { batch_dooms() };
+        for (i, (inside, doom)) in dooms.into_iter().enumerate() {
             if effort.full || i % 4 == 1 {
                 all.push(Scene { slots: BATCH, inside, doom: Some(doom), op, ..PLAIN });
             }
         }
     }
     for scene in all {
-        kill_all(scene, effort, &mut tally);
+        // So many deaths before a repair have few new points each.
+        let many = !matches!(scene.doom, None | Some(Doom::Putter | Doom::Getter));
+        kill_all(scene, if many { effort.thinner() } else { effort }, &mut tally);
     }
     let good = tally.finish("kills");
     for (path, n) in &tally.paths {

@@ -5,6 +5,7 @@ pub(crate) mod drive;
 pub(crate) mod image;
 pub(crate) mod kills;
 pub(crate) mod page;
+pub(crate) mod pipe_stops;
 pub(crate) mod pipes;
 pub(crate) mod queues;
 pub(crate) mod rings;
@@ -51,6 +52,19 @@ impl Effort {
         most_turns: 10_000,
         most_between: 1_500,
     };
+
+    /// For one of many scenes of an operation.
+    pub(crate) fn thinner(self) -> Self {
+        match self.full {
+            true => self,
+            false => Self { most_turns: 14, most_between: 2, ..self },
+        }
+    }
+
+    /// For typed calls: what matters comes after a few thousand instructions.
+    pub(crate) fn for_long_calls(self) -> Self {
+        Self { most_steps: self.most_steps.max(6_000), ..self }
+    }
 
     /// For operations of many scenes and many instructions: every change and system
     /// call, and a sample between them.

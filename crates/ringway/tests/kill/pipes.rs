@@ -1,7 +1,8 @@
 //! The kills on a pipe: sender or receiver dies at any point, the other end lives.
+//! [`pipe_stops`](super::pipe_stops) stops them there.
 
 use super::Effort;
-use super::child::{Child, PATIENCE, Traced};
+use super::child::{Child, LONG_PATIENCE, PATIENCE, Traced};
 use super::drive::{Run, Staged, survey};
 use super::image::Watched;
 use super::page::Page;
@@ -12,18 +13,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-type Ends = (Receiver<u64>, Sender<u64>);
+pub(super) type Ends = (Receiver<u64>, Sender<u64>);
 
 /// The victim's message.
 const ITS: u64 = 999;
 /// In the peer's log: what ended a message or the pipe.
 const TRUNCATED: u64 = 1001;
-const END: u64 = 1002;
-const OTHER: u64 = 1003;
+pub(super) const END: u64 = 1002;
+pub(super) const OTHER: u64 = 1003;
 /// Messages before the victim's own.
 const BEFORE: u64 = 3;
 /// Bytes of a short message, and of one that must be streamed through 4096.
-const SHORT: usize = 24;
+pub(super) const SHORT: usize = 24;
 const LONG: usize = 6000;
 /// Offsets in the segment of a one-way pipe: see `docs/segment-layout.md`.
 const READ_POS: usize = 4352 + 128;
@@ -37,35 +38,54 @@ pub(crate) enum Op {
     SendLong,
     /// The ring is full: waits for room.
     SendFull,
+    /// The first use of an end that was inherited, with a copy of the other.
+    AttachSender,
     CloseSender,
+    /// Its last handles are dropped.
+    DetachSender,
     Recv,
     RecvLong,
     /// The ring is empty: waits for a message.
     RecvEmpty,
+    AttachReceiver,
     CloseReceiver,
+    DetachReceiver,
 }
 
 impl Op {
-    fn sends(self) -> bool {
-        matches!(self, Self::Send | Self::SendLong | Self::SendFull | Self::CloseSender)
+    pub(super) fn sends(self) -> bool {
+        let sends = matches!(self, Self::Send | Self::SendLong | Self::SendFull);
+        sends || matches!(self, Self::AttachSender | Self::CloseSender | Self::DetachSender)
     }
     fn waits(self) -> bool {
         matches!(self, Self::SendFull | Self::RecvEmpty)
+    }
+    fn attaches(self) -> bool {
+        matches!(self, Self::AttachSender | Self::AttachReceiver)
+    }
+    /// Ends the victim's part, and no message.
+    pub(super) fn closes(self) -> bool {
+        let closes = matches!(self, Self::CloseSender | Self::CloseReceiver);
+        closes || matches!(self, Self::DetachSender | Self::DetachReceiver)
+    }
+    /// How many messages the victim has sent before.
+    fn before(self) -> u64 {
+        if self.sends() && !self.attaches() { BEFORE } else { 0 }
     }
 }
 
 /// `copy`: a third process holds a copy of the victim's end and takes it over.
 #[derive(Debug, Clone, Copy)]
-struct Scene {
-    op: Op,
-    copy: bool,
+pub(super) struct Scene {
+    pub(super) op: Op,
+    pub(super) copy: bool,
 }
 
-struct Stage {
-    run: Run,
-    peer: (Child, Rc<Page>),
+pub(super) struct Stage {
+    pub(super) run: Run,
+    pub(super) peer: (Child, Rc<Page>),
     /// The third process's.
-    copy: Option<Ends>,
+    pub(super) copy: Option<Ends>,
     scene: Scene,
 }
 
@@ -75,7 +95,7 @@ impl Staged for Stage {
     }
 }
 
-fn message(n: u64, len: usize) -> Vec<u8> {
+pub(super) fn message(n: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(n % 251).unwrap_or(0); len];
     bytes[..8].copy_from_slice(&n.to_le_bytes());
     bytes
@@ -116,7 +136,9 @@ fn segment() -> OwnedFd {
 
 /// What a victim prepares, and its operation. Built in the child.
 fn prepare(op: Op, (mut receiver, mut sender): Ends) -> impl FnOnce(&Page) {
-    if op.sends() {
+    if op.attaches() {
+        // Nothing was used yet, and it has both.
+    } else if op.sends() {
         receiver.close();
         for n in 1..=BEFORE {
             sender.send_bytes(&message(n, SHORT)).expect("room");
@@ -135,17 +157,26 @@ fn prepare(op: Op, (mut receiver, mut sender): Ends) -> impl FnOnce(&Page) {
     }
     move |page: &Page| {
         let value = match op {
-            Op::Send => sender.send_bytes(&message(ITS, SHORT)).map_or(0, |()| ITS),
+            Op::Send | Op::AttachSender => {
+                sender.send_bytes(&message(ITS, SHORT)).map_or(0, |()| ITS)
+            }
             Op::SendFull => sender.send_bytes(&message(ITS, 600)).map_or(0, |()| ITS),
             Op::SendLong => sender.send_bytes(&message(ITS, LONG)).map_or(0, |()| ITS),
             Op::CloseSender => {
                 sender.close();
                 1
             }
-            Op::Recv | Op::RecvLong | Op::RecvEmpty => received(&receiver.recv_bytes(None)),
+            Op::Recv | Op::RecvLong | Op::RecvEmpty | Op::AttachReceiver => {
+                received(&receiver.recv_bytes(None))
+            }
             Op::CloseReceiver => {
                 receiver.close();
                 1
+            }
+            Op::DetachSender | Op::DetachReceiver => {
+                drop((receiver, sender));
+                page.set(Page::RETURNED, 1);
+                return;
             }
         };
         page.set(Page::VALUE, value);
@@ -165,7 +196,7 @@ fn peer(scene: Scene, (mut receiver, mut sender): Ends, page: &Page) {
         }
         loop {
             page.set(Page::READY, 1);
-            let what = received(&receiver.recv_bytes_timeout(None, PATIENCE));
+            let what = received(&receiver.recv_bytes_timeout(None, LONG_PATIENCE));
             page.log(what);
             if what == END || what == OTHER {
                 break;
@@ -182,7 +213,7 @@ fn peer(scene: Scene, (mut receiver, mut sender): Ends, page: &Page) {
             let len = if n == 1 && scene.op == Op::RecvLong { LONG } else { SHORT };
             // A long first one ends only when it is taken.
             page.set(Page::READY, u64::from(n > 1 || len == LONG));
-            let sent = sender.send_bytes_timeout(&message(n, len), PATIENCE);
+            let sent = sender.send_bytes_timeout(&message(n, len), LONG_PATIENCE);
             match sent {
                 Ok(()) if scene.copy && n == BEFORE + 1 => break,
                 Ok(()) => n += 1,
@@ -203,7 +234,7 @@ fn peer(scene: Scene, (mut receiver, mut sender): Ends, page: &Page) {
 }
 
 impl Scene {
-    fn set(self) -> Stage {
+    pub(super) fn set(self) -> Stage {
         let (ends, watched) = create();
         let mut ends = Some(ends);
         let page = Page::new();
@@ -222,12 +253,14 @@ impl Scene {
             }
         }
         // It has done what it can, and waits.
-        let before = if self.op.sends() && !self.op.waits() { BEFORE } else { 0 };
+        let before = if self.op.waits() { 0 } else { self.op.before() };
         let waits = || {
             let ended = peer_page.get(Page::RETURNED) == 1;
             let ready =
                 peer_page.get(Page::READY) == 1 && peer_page.logged().len() as u64 == before;
-            ended || ready && child.sleeps()
+            // One that sends a few messages and no more never has to wait for room.
+            let leaves = self.copy && !self.op.sends() && !self.op.waits();
+            ended || ready && child.sleeps() && (!leaves || self.op == Op::RecvLong)
         };
         assert!(until(|| waits() && until_again(&waits)), "the peer is there");
         let mut run = Run::new(page, watched, victim);
@@ -247,6 +280,12 @@ fn until_again(what: &dyn Fn() -> bool) -> bool {
 
 fn after_death(stage: &mut Stage) -> Result<Seen, Fault> {
     stage.run.victim.child.kill();
+    close(stage)
+}
+
+/// The victim is dead or has ended: everything must be there, once, and the other end is
+/// told that nobody is left.
+pub(super) fn close(stage: &mut Stage) -> Result<Seen, Fault> {
     let mut bytes = stage.run.watched.bytes();
     let read_pos = u64::from_le_bytes(bytes[READ_POS..READ_POS + 8].try_into().expect("8 bytes"));
     // Process ids differ between equal runs.
@@ -291,8 +330,8 @@ fn sender_died(stage: &mut Stage, returned: bool, seen: &mut Seen) -> Result<(),
     log.truncate(log.len() - expected_after.len());
     let (op, its) = (stage.scene.op, log.iter().filter(|n| **n == ITS).count());
     check(its <= 1, Kind::Doubled, || format!("{log:?}"))?;
-    check(its == 1 || !returned || op == Op::CloseSender, Kind::Lost, || format!("{log:?}"))?;
-    if op != Op::CloseSender {
+    check(its == 1 || !returned || op.closes(), Kind::Lost, || format!("{log:?}"))?;
+    if !op.closes() {
         seen.done = Some(its == 1);
     }
     match log.pop() {
@@ -305,7 +344,7 @@ fn sender_died(stage: &mut Stage, returned: bool, seen: &mut Seen) -> Result<(),
         Some(other) => log.push(other),
         None => {}
     }
-    let whole = log.iter().copied().eq(1..=log.len() as u64) && log.len() as u64 >= BEFORE;
+    let whole = log.iter().copied().eq(1..=log.len() as u64) && log.len() as u64 >= op.before();
     check(whole, Kind::Lost, || format!("before it {log:?}"))
 }
 
@@ -315,7 +354,7 @@ fn receiver_died(
     value: u64,
     seen: &mut Seen,
 ) -> Result<(), Fault> {
-    let got_one = returned && stage.scene.op != Op::CloseReceiver;
+    let got_one = returned && !stage.scene.op.closes();
     check(!got_one || value == 1, Kind::Wrong, || format!("the victim got {value}"))?;
     let Some((receiver, _)) = &mut stage.copy else {
         // The sender, asleep or not, learns that nobody is left.
@@ -345,7 +384,7 @@ fn receiver_died(
     check(log.iter().copied().eq(first..=BEFORE + 1), Kind::Lost, || format!("{log:?}"))?;
     check(first == 2 || !got_one, Kind::Doubled, || format!("{log:?}"))?;
     seen.taken = first == 2 && !got_one && !truncated;
-    if stage.scene.op != Op::CloseReceiver {
+    if !stage.scene.op.closes() {
         seen.done = Some(first == 2);
     } else {
         check(!seen.taken, Kind::Lost, || format!("{log:?}"))?;

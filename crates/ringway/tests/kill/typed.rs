@@ -1,6 +1,6 @@
 //! Typed queues of the kinds that are stepped, behind one face.
 
-use super::child::PATIENCE;
+use super::child::LONG_PATIENCE;
 use super::image::Watched;
 use ringway_core::mpmc::SharedRing;
 use ringway_core::segment::Segment;
@@ -23,9 +23,19 @@ pub(crate) enum Op {
     GetCoded,
     TaskPut,
     TaskGet,
+    /// One that another getter died with.
+    TaskGetGiven,
+    /// One that lies in blocks.
+    TaskGetLong,
+    /// As many as there are, at once.
+    TaskGetMany,
+    /// As a grant, which is released at once.
+    TaskGrant,
     /// Waiting.
     TaskGetEmpty,
     TaskDone,
+    /// Repairs one that died at work on a task, and one that died before it had its.
+    TaskRepair,
     /// Waiting, if tasks are unfinished.
     TaskJoin,
 }
@@ -38,7 +48,16 @@ impl Op {
         matches!(self, Self::Put | Self::PutCoded | Self::TaskPut)
     }
     pub(crate) fn gets(self) -> bool {
-        matches!(self, Self::Get | Self::GetCoded | Self::TaskGet | Self::TaskGetEmpty)
+        matches!(self, Self::Get | Self::GetCoded | Self::TaskGetEmpty) || self.takes_task()
+    }
+    /// What matters comes late in it.
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, Self::TaskGetLong | Self::TaskGetMany)
+    }
+    /// Takes a task that is there.
+    pub(crate) fn takes_task(self) -> bool {
+        let one = matches!(self, Self::TaskGet | Self::TaskGetGiven | Self::TaskGetLong);
+        one || matches!(self, Self::TaskGetMany | Self::TaskGrant)
     }
 }
 
@@ -47,6 +66,8 @@ pub(crate) enum Any {
     Plain(Queue<Item, Pod>),
     Coded(Queue<Vec<u64>>),
     Tasks(JoinableQueue<Item, Pod>),
+    /// Longer than a slot.
+    Long(JoinableQueue<Vec<u64>>),
 }
 
 impl Clone for Any {
@@ -55,12 +76,25 @@ impl Clone for Any {
             Self::Plain(queue) => Self::Plain(queue.clone()),
             Self::Coded(queue) => Self::Coded(queue.clone()),
             Self::Tasks(queue) => Self::Tasks(queue.clone()),
+            Self::Long(queue) => Self::Long(queue.clone()),
         }
     }
 }
 
 fn item(n: u64) -> Item {
     [0, 1, 2, 3, 4].map(|i| n.wrapping_mul(if i == 0 { 1 } else { 0x9E37_79B9 << i }))
+}
+
+/// The same many times over.
+fn long_item(n: u64) -> Vec<u64> {
+    item(n).repeat(4)
+}
+
+fn long_number(words: &[u64]) -> u64 {
+    match words.first() {
+        Some(n) if words == long_item(*n) => *n,
+        _ => u64::MAX,
+    }
 }
 
 /// Its number; another one if it is torn.
@@ -81,15 +115,17 @@ impl Any {
         match op {
             Op::Put | Op::Get => Self::Plain(builder().bounded(slots).expect("a queue")),
             Op::PutCoded | Op::GetCoded => Self::Coded(builder().bounded(slots).expect("a queue")),
+            Op::TaskGetLong => Self::Long(builder().joinable_bounded(slots).expect("a queue")),
             _ => Self::Tasks(builder().joinable_bounded(slots).expect("a queue")),
         }
     }
 
     pub(crate) fn put(&self, n: u64) -> bool {
         match self {
-            Self::Plain(queue) => queue.put_timeout(item(n), PATIENCE).is_ok(),
-            Self::Coded(queue) => queue.put_timeout(item(n).to_vec(), PATIENCE).is_ok(),
-            Self::Tasks(queue) => queue.put_timeout(item(n), PATIENCE).is_ok(),
+            Self::Plain(queue) => queue.put_timeout(item(n), LONG_PATIENCE).is_ok(),
+            Self::Coded(queue) => queue.put_timeout(item(n).to_vec(), LONG_PATIENCE).is_ok(),
+            Self::Tasks(queue) => queue.put_timeout(item(n), LONG_PATIENCE).is_ok(),
+            Self::Long(queue) => queue.put_timeout(long_item(n), LONG_PATIENCE).is_ok(),
         }
     }
 
@@ -98,15 +134,39 @@ impl Any {
             Self::Plain(queue) => queue.try_put(item(n)).is_ok(),
             Self::Coded(queue) => queue.try_put(item(n).to_vec()).is_ok(),
             Self::Tasks(queue) => queue.try_put(item(n)).is_ok(),
+            Self::Long(queue) => queue.try_put(long_item(n)).is_ok(),
         }
     }
 
     pub(crate) fn get(&self) -> Option<u64> {
         match self {
-            Self::Plain(queue) => queue.get_timeout(PATIENCE).ok().map(|item| number(&item)),
-            Self::Coded(queue) => queue.get_timeout(PATIENCE).ok().map(|item| number(&item)),
-            Self::Tasks(queue) => queue.get_timeout(PATIENCE).ok().map(|item| number(&item)),
+            Self::Plain(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Coded(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Tasks(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Long(queue) => {
+                queue.get_timeout(LONG_PATIENCE).ok().map(|item| long_number(&item))
+            }
         }
+    }
+
+    /// Takes up to `max` items at once.
+    pub(crate) fn get_many(&self, max: usize) -> Vec<u64> {
+        let mut items = Vec::with_capacity(max);
+        let Self::Tasks(queue) = self else { return Vec::new() };
+        let _ = queue.get_many_timeout(&mut items, max, LONG_PATIENCE);
+        items.iter().map(|item| number(item)).collect()
+    }
+
+    /// Takes one item as a grant, and releases that.
+    pub(crate) fn get_ref(&self) -> Option<u64> {
+        let Self::Tasks(queue) = self else { return None };
+        let grant = queue.get_ref_timeout(LONG_PATIENCE).ok()?;
+        let mut words = [0; 5];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = grant.load(8 * i).ok()?;
+        }
+        grant.release();
+        Some(number(&words))
     }
 
     pub(crate) fn try_get(&self) -> Option<u64> {
@@ -114,6 +174,7 @@ impl Any {
             Self::Plain(queue) => queue.try_get().ok().map(|item| number(&item)),
             Self::Coded(queue) => queue.try_get().ok().map(|item| number(&item)),
             Self::Tasks(queue) => queue.try_get().ok().map(|item| number(&item)),
+            Self::Long(queue) => queue.try_get().ok().map(|item| long_number(&item)),
         }
     }
 
@@ -122,30 +183,40 @@ impl Any {
             Self::Plain(queue) => queue.is_empty(),
             Self::Coded(queue) => queue.is_empty(),
             Self::Tasks(queue) => queue.is_empty(),
+            Self::Long(queue) => queue.is_empty(),
         }
     }
 
     /// Whether a task of this process was there to be done.
     pub(crate) fn done(&self) -> bool {
-        matches!(self, Self::Tasks(queue) if queue.task_done().is_ok())
+        match self {
+            Self::Tasks(queue) => queue.task_done().is_ok(),
+            Self::Long(queue) => queue.task_done().is_ok(),
+            _ => false,
+        }
     }
 
     /// As [`done`](Self::done), and right where there are no tasks.
     pub(crate) fn finish(&self) -> bool {
-        !matches!(self, Self::Tasks(_)) || self.done()
+        !matches!(self, Self::Tasks(_) | Self::Long(_)) || self.done()
     }
 
     pub(crate) fn unfinished(&self) -> u64 {
         match self {
             Self::Tasks(queue) => queue.unfinished(),
+            Self::Long(queue) => queue.unfinished(),
             _ => 0,
         }
     }
 
     /// How many tasks were lost until all were done; `None` if they never are.
     pub(crate) fn join(&self) -> Option<u64> {
-        let Self::Tasks(queue) = self else { return Some(0) };
-        match queue.join_timeout(PATIENCE) {
+        let joined = match self {
+            Self::Tasks(queue) => queue.join_timeout(LONG_PATIENCE),
+            Self::Long(queue) => queue.join_timeout(LONG_PATIENCE),
+            _ => return Some(0),
+        };
+        match joined {
             Ok(()) => Some(0),
             Err(JoinError::PeerDied { lost }) => Some(lost),
             Err(_) => None,

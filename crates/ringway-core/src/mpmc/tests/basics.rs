@@ -1,7 +1,9 @@
 //! One thread: exact capacity, order, lengths, shutdown, wrap-around.
 
 use super::ring;
-use crate::mpmc::{TryGet, TryPut};
+use crate::memory::{Heap, Memory};
+use crate::mpmc::{Batch, Geometry, Options, Ring, TryGet, TryPut};
+use crate::peer::Identity;
 use crate::sync::Ordering::SeqCst;
 
 #[test]
@@ -65,7 +67,7 @@ fn positions_may_wrap_round() {
 
 #[test]
 fn every_length_comes_back_and_longer_ones_are_refused() {
-    let ring = ring(3);
+    let ring = ring(4);
     let mut actor = ring.actors().claim(1, 0).unwrap();
     let largest = ring.payload_size();
     let bytes: Vec<u8> = (1..=255).cycle().take(largest + 1).collect();
@@ -81,6 +83,41 @@ fn every_length_comes_back_and_longer_ones_are_refused() {
     let mut short = [0; 3];
     assert_eq!(ring.try_get(&mut actor, &mut short), Ok(largest));
     assert_eq!((short, ring.len()), ([1, 2, 3], 0));
+}
+
+#[test]
+fn a_short_slot_takes_messages_of_its_length_only() {
+    for len in 1..=8 {
+        let options = Options {
+            participants: 1,
+            actors: 2,
+            leases: 1,
+            exact: true,
+            ..Options::new(3, u32::try_from(len).unwrap())
+        };
+        let geometry = Geometry::new(&options).unwrap();
+        let memory = Memory::new(Heap::new(usize::try_from(geometry.total_len()).unwrap()));
+        let ring = Ring::new(&memory, geometry).unwrap();
+        ring.participants().join(1, Identity::default());
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        let message = &[0xF1, 2, 3, 4, 5, 6, 7, 0xF8][..len];
+        assert_eq!((ring.payload_size(), ring.max_message()), (len, len));
+        for wrong in [0, len - 1, len + 1, 9, 100] {
+            assert_eq!(ring.try_put(&mut actor, &vec![1; wrong]), Err(TryPut::TooLong));
+        }
+        for room in 0..10 {
+            for _ in 0..3 {
+                ring.try_put(&mut actor, message).unwrap();
+            }
+            let mut buffer = [0xEE; 10];
+            assert_eq!(ring.try_get(&mut actor, &mut buffer[..room]), Ok(len));
+            let fits = room.min(len);
+            assert_eq!((&buffer[..fits], buffer[9]), (&message[..fits], 0xEE));
+            let mut batch = Batch::new();
+            assert_eq!(ring.try_get_many(&mut actor, 9, &mut batch), Ok(2));
+            assert!(batch.iter().all(|bytes| bytes == message));
+        }
+    }
 }
 
 #[test]

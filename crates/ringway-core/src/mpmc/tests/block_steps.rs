@@ -102,7 +102,7 @@ impl Scene {
             ring.mark_freeing(place, VICTIM);
             taken.redelivered = None;
         });
-        let blocks = ring.pool.follow_as_far_as_it_goes(ring.cell(place).descriptor());
+        let blocks = ring.pool.walk(ring.cell(place).descriptor()).collect::<Vec<_>>();
         for block in blocks.iter().rev() {
             taken.step(|_| assert!(ring.pool.free(*block)));
         }

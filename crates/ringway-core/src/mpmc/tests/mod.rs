@@ -4,6 +4,7 @@ mod basics;
 mod batches;
 mod block_steps;
 mod blocks;
+mod bounds;
 mod feeding;
 mod liveness;
 mod liveness_roles;
@@ -20,9 +21,11 @@ use crate::peer::{Identity, Liveness};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-/// A ring of `slots` slots on the heap, with participants 1 to 4 joined.
+/// A ring of `slots` slots on the heap, with participants 1 to 4 joined. With an odd number
+/// the slots are short.
 fn ring(slots: u64) -> Ring {
-    let options = Options { participants: 4, actors: 8, ..Options::new(slots, 8) };
+    let exact = slots % 2 == 1;
+    let options = Options { participants: 4, actors: 8, exact, ..Options::new(slots, 8) };
     let geometry = Geometry::new(&options).unwrap();
     let memory = Memory::new(Heap::new(usize::try_from(geometry.total_len()).unwrap()));
     let ring = Ring::new(&memory, geometry).unwrap();

@@ -90,7 +90,9 @@ impl Drop for Peer {
 }
 
 fn create(slots: u64) -> (SharedRing, OwnedFd) {
-    let options = Options { participants: 8, actors: 16, ..Options::new(slots, 8) };
+    // Long slots and short ones.
+    let exact = slots % 2 == 1;
+    let options = Options { participants: 8, actors: 16, exact, ..Options::new(slots, 8) };
     let ring = SharedRing::create(Place::Anonymous("test"), &options, 7).unwrap();
     let fd = ring.share().unwrap();
     (ring, fd)

@@ -418,9 +418,19 @@ fn a_look_between_the_mark_and_the_tomb_does_not_hide_the_tomb() {
 /// repair.
 #[test]
 fn an_immediate_shutdown_dies_after_any_step() {
-    for repaired in [false, true] {
+    for (repaired, in_place) in [(false, false), (true, false), (false, true), (true, true)] {
         for steps in 0..=2 {
             let Scene { ring, fates, mut survivor, .. } = Scene::new(3, 1, 2);
+            let get = |survivor: &mut Actor| {
+                if !in_place {
+                    return ring.get_number(survivor);
+                }
+                let mut bytes = [0; 8];
+                let place = ring.try_take(survivor)?;
+                assert_eq!(ring.copy_taken(place, &mut bytes)?, 8);
+                ring.release_taken(survivor, place);
+                Ok(u64::from_le_bytes(bytes))
+            };
             if steps > 0 {
                 ring.set_mark(marks::DISCARD);
             }
@@ -436,15 +446,20 @@ fn an_immediate_shutdown_dies_after_any_step() {
             }
             if steps < 2 {
                 assert_eq!(ring.len(), 2);
-                assert_eq!(ring.get_number(&mut survivor), Ok(100));
+                assert_eq!(get(&mut survivor), Ok(100));
                 assert_eq!(ring.put_number(&mut survivor, 102), Ok(()));
-                assert_eq!(ring.get_number(&mut survivor), Ok(101));
-                assert_eq!(ring.get_number(&mut survivor), Ok(102));
-                assert_eq!(ring.get_number(&mut survivor), Err(TryGet::Empty));
+                // A grant means nothing by the mark alone, either.
+                let mut bytes = [0; 8];
+                let place = ring.try_take(&mut survivor).unwrap();
+                assert_eq!(ring.copy_taken(place, &mut bytes), Ok(8));
+                assert_eq!(u64::from_le_bytes(bytes), 101);
+                ring.release_taken(&mut survivor, place);
+                assert_eq!(get(&mut survivor), Ok(102));
+                assert_eq!(get(&mut survivor), Err(TryGet::Empty));
                 ring.put_number(&mut survivor, 103).unwrap();
                 ring.shutdown(&mut survivor, true);
             }
-            assert_eq!(ring.get_number(&mut survivor), Err(TryGet::ShutDown));
+            assert_eq!(get(&mut survivor), Err(TryGet::ShutDown));
             assert_eq!(ring.put_number(&mut survivor, 1), Err(TryPut::ShutDown));
             assert_eq!(ring.len(), 0);
         }
