@@ -43,7 +43,7 @@ use crate::wait::Event;
 /// those who wait.
 pub(super) const RECORD: u64 = 384;
 
-/// The longest streamed message: what the position of a [`Mark`] can say.
+/// The longest streamed message: 2^44 bytes less one, as far as positions go.
 pub const LONGEST_STREAM: usize = (1 << Mark::POSITION_BITS) - 1;
 
 /// The truth about a record.

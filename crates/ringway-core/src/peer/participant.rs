@@ -240,7 +240,7 @@ impl Participants {
     }
 
     /// Frees record `id`: its process leaves with nothing in flight, or was repaired. Its
-    /// tasks were [written off](Self::write_off_tasks), and its actors are free.
+    /// tasks were written off, and its actors are free.
     pub fn free(&self, id: u32) {
         self.set_live(id, 0);
         // What only its memory held is gone, or was put before it left.
