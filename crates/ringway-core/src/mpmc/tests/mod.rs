@@ -11,7 +11,6 @@ mod liveness_roles;
 mod processes;
 mod shared;
 mod steps;
-mod stream_steps;
 mod threads;
 mod unheard;
 
