@@ -326,7 +326,8 @@ fn reserve_once(
     refused: u64,
 ) -> Try<WriteGrant, PutError> {
     let ring = &attachment.ring;
-    if len > ring.pool.bytes() {
+    // Without a pool nobody would ever make room, not even for nothing.
+    if len > ring.pool.bytes() || ring.pool.bytes() == 0 {
         let limit = ring.max_message();
         return Try::Done(Err(PutError::TooLong { len, limit }));
     }

@@ -20,6 +20,19 @@ fn in_time() -> Deadline {
     Deadline::after(Duration::from_secs(60))
 }
 
+/// A wait for blocks that there are none of would never end.
+#[test]
+fn short_slots_refuse_other_lengths_at_once() {
+    let options = Options { participants: 2, actors: 3, exact: true, ..Options::new(3, 8) };
+    let ring = SharedRing::create(Place::Anonymous("test"), &options, 7).unwrap();
+    for wrong in [&b""[..], b"seven b", b"nine byte"] {
+        let refused = ring.put(wrong, &mut Spinner::new(WaitPolicy::Block), in_time());
+        assert!(matches!(refused, Err(PutError::TooLong { limit: 8, .. })), "{refused:?}");
+        assert!(matches!(ring.try_put(wrong), Err(PutError::TooLong { .. })));
+    }
+    ring.try_put(b"eight by").unwrap();
+}
+
 #[test]
 fn a_process_attaches_once_and_leaves_with_its_last_handle() {
     let ring = create(3);
