@@ -198,7 +198,11 @@ fn lead<S: Duplex>(control: &Control, _parcel: Parcel, other: usize) -> Fallible
         let time = Duration::from_nanos(control.recv()?.ok_or("the order is cut short")?);
         theirs.send(rate)?;
         let measured = if rate == 0 {
-            there_and_back(&mut end, time)?
+            let measured = there_and_back(&mut end, time)?;
+            // A subject may hold one message only: the next stretch must not begin before
+            // the end of this one was seen.
+            theirs.expect(1)?;
+            measured
         } else {
             send_on_time(&mut end, rate, time)?;
             Measured::from_parcel(&theirs.recv_parcel()?)?
@@ -267,6 +271,7 @@ fn follow<S: Duplex>(control: &Control, parcel: Parcel, _size: usize) -> Fallibl
     while let Some(rate) = control.recv()? {
         if rate == 0 {
             send_back(&mut end)?;
+            control.send(1)?;
         } else {
             control.send_parcel(receive(&mut end)?.into_parcel())?;
         }
