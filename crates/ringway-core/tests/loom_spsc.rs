@@ -9,7 +9,7 @@
 use loom::thread;
 use ringway_core::memory::Memory;
 use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Producer, PushError};
-use ringway_core::wait::{Deadline, Parked, Spinner, WaitPolicy, park};
+use ringway_core::wait::{Deadline, Parked, Spinner, WaitPolicy, Waker, park};
 
 const CAPACITY: u64 = 64;
 
@@ -109,7 +109,8 @@ fn a_sleeping_receiver_is_woken() {
         let event = consumer.ring().readable.clone();
         let mut spinner = Spinner::new(WaitPolicy::Block);
         let ready = || Ok::<_, ()>(consumer.is_ready());
-        let parked = park(&event, &mut spinner, Deadline::NEVER, || true, ready);
+        let waker = || Waker { reachable: true, death_is_heard: true };
+        let parked = park(&event, &mut spinner, Deadline::NEVER, waker, ready);
         assert_eq!(parked, Ok(Parked::Ready));
         assert_eq!(take(&mut consumer), Some(7));
         sender.join().unwrap();

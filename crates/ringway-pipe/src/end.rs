@@ -21,14 +21,15 @@
 
 use crate::error::OpenError;
 use crate::layout::{CLOSED as PRESENCE_CLOSED, EndRecord, NEVER_OPENED, Reach, Shape, Side};
+use crate::user::User;
 use core::ops::{Deref, DerefMut};
 use ringway_core::memory::Memory;
 use ringway_core::peer::{Watch, Watched, watch};
 use ringway_core::process::global::no_fork;
-use ringway_core::process::{LockFile, generation};
+use ringway_core::process::{Copies, LockFile, generation, own_identity};
 use ringway_core::spsc::Direction;
-use ringway_core::sync::{AtomicU32, Ordering, fence};
-use ringway_core::wait::barrier;
+use ringway_core::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use ringway_core::wait::{Event, barrier};
 use ringway_core::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, OwnedFd};
@@ -54,8 +55,11 @@ pub(crate) struct End {
     /// The ring this end receives on, and the one it sends on.
     pub(crate) incoming: Option<Direction>,
     pub(crate) outgoing: Option<Direction>,
-    record: EndRecord,
-    peer_record: EndRecord,
+    pub(crate) record: EndRecord,
+    pub(crate) peer_record: EndRecord,
+    /// Of which user of the other end this process would hear that it dies: the number of
+    /// its taking plus one; 0 for none. See [`user`](crate::user).
+    pub(crate) heard: AtomicU64,
     /// [`CLOSED`] and [`PEER_GONE`]. Private memory.
     state: AtomicU32,
     held: Mutex<Held>,
@@ -106,10 +110,12 @@ impl Drop for Hold {
 }
 
 /// What the kernel knows this end by.
-struct Held {
+pub(crate) struct Held {
     segment: SegmentFd,
     token: Option<OwnedFd>,
     watch: Option<Watch>,
+    copies: Option<Copies>,
+    pub(crate) user: Option<User>,
     /// The fork generation in which this process made or received the end.
     born: u64,
     /// The one in which it took the lock; 0 for never.
@@ -120,7 +126,7 @@ struct Held {
 }
 
 /// The lock on [`Held`], which fork waits for: a child never finds it taken.
-struct HeldGuard<'a> {
+pub(crate) struct HeldGuard<'a> {
     held: MutexGuard<'a, Held>,
     _no_fork: MutexGuard<'static, ()>,
 }
@@ -177,19 +183,31 @@ impl End {
         token: Option<OwnedFd>,
         label: &str,
     ) -> Result<Hold> {
+        let incoming = shape.ring_to(memory, side, label)?;
+        let outgoing = shape.ring_to(memory, side.other(), label)?;
+        let record = EndRecord::new(memory, side, label)?;
+        // A copy of a named end cannot be used, and the peer does not wait for its holder.
+        let copies = (shape.reach == Reach::Handed).then(|| {
+            let theirs = outgoing.iter().map(|ring| ring.readable.clone());
+            let ours = incoming.iter().map(|ring| ring.writable.clone());
+            Copies::count(record.copies.clone(), theirs.chain(ours).collect())
+        });
         Ok(Hold::new(Self {
-            incoming: shape.ring_to(memory, side, label)?,
-            outgoing: shape.ring_to(memory, side.other(), label)?,
-            record: EndRecord::new(memory, side, label)?,
+            incoming,
+            outgoing,
+            record,
             peer_record: EndRecord::new(memory, side.other(), label)?,
             label: label.into(),
             shape,
             side,
+            heard: AtomicU64::new(0),
             state: AtomicU32::new(0),
             held: Mutex::new(Held {
                 segment: SegmentFd::Plain(segment),
                 token,
                 watch: None,
+                copies,
+                user: None,
                 born: generation(),
                 taken: 0,
                 using: 0,
@@ -206,7 +224,7 @@ impl End {
         let _ = b.sibling.set(Arc::downgrade(a));
     }
 
-    fn held(&self) -> HeldGuard<'_> {
+    pub(crate) fn held(&self) -> HeldGuard<'_> {
         let no_fork = no_fork();
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         HeldGuard { held, _no_fork: no_fork }
@@ -272,7 +290,7 @@ impl End {
         // From now on this process wakes the peer's sleepers.
         // ORDERING pipe-registered (SeqCst): the word is in place before this process looks
         // at a sleeper bit for the first time. A sleeper that still read the answer of a
-        // former user (pipe-registered, in `peer_is_registered`) had set its bit before that
+        // former user (pipe-registered, in `End::peer`) had set its bit before that
         // and is seen.
         self.record.registered.store(u32::from(barrier::registered()), Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -280,6 +298,17 @@ impl End {
         let pid = rustix::process::getpid().as_raw_pid().cast_unsigned();
         let former = self.record.owner_pid.load(Ordering::Relaxed);
         self.record.owner_pid.store(pid, Ordering::Relaxed);
+        // Relaxed: as the number that follows.
+        self.record.pid_namespace.store(own_identity().pid_namespace, Ordering::Relaxed);
+        // ORDERING holder-copies (SeqCst): an RMW before the look at the sleepers' bits: one
+        // that relied on the news of a former user's death looks again.
+        self.record.takes.fetch_add(1, Ordering::SeqCst);
+        self.wake_peer(Event::notify_all);
+        if inherited {
+            // The watcher that hears of the peer is the parent's.
+            held.user = None;
+            self.heard.store(0, Ordering::Relaxed);
+        }
         if self.state() & PEER_GONE == 0 {
             let this: Weak<Self> = Arc::downgrade(self);
             held.watch = Some(watch(this, held.token.as_ref().map(AsFd::as_fd))?);
@@ -289,14 +318,22 @@ impl End {
         // A former user may have been killed after it sent or took something and before it
         // woke the peer, or while it took down the sleeper bit. It wrote its pid before that.
         if former != 0 {
-            if let Some(ring) = &self.outgoing {
-                ring.readable.broadcast();
-            }
-            if let Some(ring) = &self.incoming {
-                ring.writable.broadcast();
-            }
+            self.wake_peer(Event::broadcast);
         }
         Ok(())
+    }
+
+    /// Wakes, one way or the other, those who wait at the other end.
+    fn wake_peer(&self, wake: fn(&Event)) {
+        self.outgoing.iter().for_each(|ring| wake(&ring.readable));
+        self.incoming.iter().for_each(|ring| wake(&ring.writable));
+    }
+
+    /// Whether some process uses the other end now, as the kernel says.
+    pub(crate) fn peer_is_used(&self, held: &mut Held) -> Result<bool> {
+        let lock = held.segment.locked()?;
+        let other = self.side.other() as u64;
+        lock.locked_by_another(other).map_err(|e| Error::os("ask for", &self.label, e))
     }
 
     /// Why a copy, made by fork, of an end that was opened by name cannot be used, not even
@@ -331,12 +368,6 @@ impl End {
         }
     }
 
-    /// Whether the sleeper's barrier reaches the process that uses the other end.
-    pub(crate) fn peer_is_registered(&self) -> bool {
-        // ORDERING pipe-registered (SeqCst): stays behind the sleeper's announcement.
-        self.peer_record.registered.load(Ordering::SeqCst) == 1
-    }
-
     /// Closes this process's hold. Idempotent; wakes whoever waits, here and there. The
     /// caller knows that the halves in `idle` are in no call and will find the end closed.
     ///
@@ -352,6 +383,8 @@ impl End {
             if self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
                 return;
             }
+            held.copies = None;
+            held.user = None;
             let token = held.token.take();
             if let Some(watch) = held.watch.take() {
                 watch.end(token.as_ref().map(AsFd::as_fd));
@@ -466,6 +499,10 @@ impl End {
         let token = held.token.as_ref().ok_or_else(gone)?;
         let token = rustix::io::fcntl_dupfd_cloexec(token, 0)
             .map_err(|e| Error::os("share the token of", &self.label, e))?;
+        // Before the other process can have it.
+        if let Some(copies) = &held.copies {
+            copies.raise();
+        }
         Ok([segment, token])
     }
 
@@ -496,30 +533,5 @@ impl Watched for End {
             }
         }
         gone
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::Builder;
-    use ringway_codec::Raw;
-    use ringway_core::spsc::Producer;
-    use ringway_core::sync::Ordering;
-    use std::time::{Duration, Instant};
-
-    #[test]
-    fn a_successor_wakes_whom_a_killed_sender_did_not() {
-        let (mut receiver, sender) = Builder::new().simplex::<Vec<u8>, Raw>().unwrap();
-        let limit = Duration::from_secs(20);
-        let start = Instant::now();
-        let waiting = std::thread::spawn(move || receiver.recv_timeout(limit).unwrap());
-        std::thread::sleep(Duration::from_millis(100));
-        // What a sender leaves that is killed between its commit and its wake-up.
-        let end = sender.half.end();
-        end.record.owner_pid.store(1, Ordering::Relaxed);
-        assert!(Producer::new(end.outgoing.clone().unwrap()).unwrap().push_whole(&[1]));
-        end.take(0).unwrap();
-        assert_eq!(waiting.join().unwrap(), [1]);
-        assert!(start.elapsed() < limit / 2, "found it only when its time was over");
     }
 }

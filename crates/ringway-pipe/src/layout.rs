@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! BODY +    0  end A      128 bytes   owner_pid u32 (a hint), presence u32 (named pipes),
-//!                                     registered u32 (the barrier reaches its user)
+//!                                     registered u32 (the barrier reaches its user),
+//!                                     copies u32 (holders beside the first),
+//!                                     pid_namespace u64 (of owner_pid), takes u32
 //! BODY +  128  end B      128 bytes   the same
 //! BODY +  256  to A       512 bytes   control block of the ring that B sends on
 //! BODY +  768  to B       512 bytes   control block of the ring that A sends on; duplex
@@ -13,7 +15,7 @@
 //! Header parameters: 0 capacity of a ring in bytes, 1 number of rings, 2 how the other
 //! end is reached, 3 which end the creator of a named pipe took.
 
-use ringway_core::memory::{Memory, Word32};
+use ringway_core::memory::{Memory, Word32, Word64};
 use ringway_core::segment::{BODY, Header, Kind, PARAMS, Spec};
 use ringway_core::spsc::{CONTROL_LEN, Direction, check_capacity};
 use ringway_core::{Error, Result};
@@ -117,6 +119,12 @@ pub(crate) struct EndRecord {
     pub(crate) presence: Word32,
     /// 1 if `membarrier` reaches the process that uses the end.
     pub(crate) registered: Word32,
+    /// Holders that forks and hand-overs have added, less those that let go.
+    pub(crate) copies: Word32,
+    /// The inode of the pid namespace that `owner_pid` is a number in; 0 if unknown.
+    pub(crate) pid_namespace: Word64,
+    /// How often a process has taken the end.
+    pub(crate) takes: Word32,
 }
 
 /// Nobody has opened this named end yet.
@@ -130,6 +138,15 @@ impl EndRecord {
     pub(crate) fn new(memory: &Memory, side: Side, label: &str) -> Result<Self> {
         let at = BODY + side as u64 * END_LEN;
         let word = |at| memory.word32(at).map_err(|_| Error::corrupted(label, "it is too short"));
-        Ok(Self { owner_pid: word(at)?, presence: word(at + 4)?, registered: word(at + 8)? })
+        Ok(Self {
+            owner_pid: word(at)?,
+            presence: word(at + 4)?,
+            registered: word(at + 8)?,
+            copies: word(at + 12)?,
+            pid_namespace: memory
+                .word64(at + 16)
+                .map_err(|_| Error::corrupted(label, "it is too short"))?,
+            takes: word(at + 24)?,
+        })
     }
 }

@@ -38,6 +38,7 @@ mod send;
 mod shared;
 mod shared_many;
 mod until;
+mod user;
 mod waitable;
 
 pub use builder::{Builder, DEFAULT_CAPACITY, SMALLEST_CAPACITY};

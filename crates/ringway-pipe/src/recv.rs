@@ -394,7 +394,7 @@ impl RecvHalf {
         let Until::Deadline(deadline) = until else {
             return if look()? { Ok(()) } else { Err(RecvError::Empty) };
         };
-        match park(&ring.readable, spinner, deadline, || end.peer_is_registered(), look)? {
+        match park(&ring.readable, spinner, deadline, || end.peer(), look)? {
             Parked::Ready => Ok(()),
             Parked::TimedOut => Err(RecvError::Timeout),
         }

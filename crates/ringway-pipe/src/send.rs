@@ -250,7 +250,7 @@ fn wait(
     let Until::Deadline(deadline) = until else {
         return if look()? { Ok(()) } else { Err(SendError::Full) };
     };
-    match park(&ring.writable, spinner, deadline, || end.peer_is_registered(), look)? {
+    match park(&ring.writable, spinner, deadline, || end.peer(), look)? {
         Parked::Ready => Ok(()),
         Parked::TimedOut => Err(SendError::Timeout),
     }

@@ -6,7 +6,7 @@ mod common;
 use common::{LONG, Scene, fork};
 use ringway_core::segment::{BODY, Kind, NewSegment, PARAMS, Place, Spec};
 use ringway_core::sync::Ordering::SeqCst;
-use ringway_core::wait::{Deadline, Event, Parked, Spinner, WaitPolicy, barrier, park};
+use ringway_core::wait::{Deadline, Event, Parked, Spinner, WaitPolicy, Waker, barrier, park};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn an_unregistered_peer_gets_a_short_sleep() {
     let announced = Cell::new(None::<Instant>);
     let unreachable = || {
         announced.set(Some(Instant::now()));
-        false
+        Waker { reachable: false, death_is_heard: true }
     };
     // The store arrives 50 us after the announcement, and no wake-up with it.
     let late = Duration::from_micros(50);

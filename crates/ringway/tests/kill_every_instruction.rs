@@ -137,6 +137,7 @@ fn main() -> std::process::ExitCode {
     }
     for (name, op) in [
         ("pipe send", PipeOp::Send),
+        ("pipe send beside an idle copy", PipeOp::Send),
         ("pipe send of a streamed message", PipeOp::SendLong),
         ("pipe send into a full ring", PipeOp::SendFull),
         ("pipe attach of the sender", PipeOp::AttachSender),
@@ -151,7 +152,8 @@ fn main() -> std::process::ExitCode {
     ] {
         // Pipes have a watcher, and no guardian.
         if wanted(name) && !guarded {
-            good &= kill::pipes::operation(name, op, effort);
+            let idle = name.ends_with("idle copy");
+            good &= kill::pipes::operation(name, op, idle, effort);
         }
     }
     for (name, op) in [

@@ -13,5 +13,5 @@ pub use liveness::Liveness;
 pub use participant::{Identity, Participants, Standing};
 pub(crate) use participant::{Live, TaskCount, UPDATES};
 pub(crate) use takes::Take;
-pub use watch::{Watch, Watched, spawn_quiet, watch};
+pub use watch::{Watch, Watched, spawn_quiet, watch, watch_process};
 pub(crate) use watch::{Watcher, spawn_quiet_as};

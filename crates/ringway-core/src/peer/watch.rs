@@ -12,7 +12,7 @@
 //! would not reach the peer until the watcher happened to wake up.
 
 use crate::error::{Error, Result};
-use crate::process::{generation, global};
+use crate::process::{generation, global, global::Global};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -63,30 +63,27 @@ pub struct Watch {
 /// [`Error::Os`] when descriptors or threads run out.
 pub fn watch(target: Weak<dyn Watched>, token: Option<BorrowedFd<'_>>) -> Result<Watch> {
     let mut global = global::lock();
-    let watcher = match global.watcher.take() {
-        Some(watcher) if watcher.generation == generation() => watcher,
-        // None yet, or a copy of the parent's.
-        _ => Watcher::start().map_err(|e| Error::os("start", "the watcher thread", e))?,
-    };
-    let watcher = global.watcher.insert(watcher);
-    let id = watcher.next;
-    if let Some(token) = token {
-        let tag = epoll::EventData::new_u64(id);
-        // A hang-up is reported whatever is asked for; once is enough.
-        let flags = epoll::EventFlags::HUP | epoll::EventFlags::ONESHOT;
-        epoll::add(&watcher.epoll, token, tag, flags)
-            .map_err(|e| Error::os("watch", "the token of a pipe end", e))?;
-    }
-    watcher.next += 1;
-    watcher.targets.insert(id, Target { watched: target, has_token: token.is_some() });
-    if token.is_none() {
-        kick(&watcher.kick);
-    }
-    Ok(Watch { id, generation: watcher.generation })
+    let watcher = Watcher::of(&mut global)?;
+    // A hang-up is reported whatever is asked for; once is enough.
+    let flags = epoll::EventFlags::HUP | epoll::EventFlags::ONESHOT;
+    watcher.add(target, token.map(|token| (token, flags)))
+}
+
+/// As [`watch`], until the process behind `pidfd` has ended.
+///
+/// # Errors
+///
+/// As there.
+pub fn watch_process(target: Weak<dyn Watched>, pidfd: BorrowedFd<'_>) -> Result<Watch> {
+    let mut global = global::lock();
+    let watcher = Watcher::of(&mut global)?;
+    // It is readable from the end of the process on.
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+    watcher.add(target, Some((pidfd, flags)))
 }
 
 impl Watch {
-    /// Ends the watch. `token` is what [`watch`] was given.
+    /// Ends the watch. `token` is the descriptor that it was given.
     pub fn end(self, token: Option<BorrowedFd<'_>>) {
         let mut global = global::lock();
         let Some(watcher) = &mut global.watcher else { return };
@@ -112,6 +109,35 @@ impl Watcher {
         spawn_quiet(move || run(fds))?;
         let generation = generation();
         Ok(Self { generation, epoll, kick, targets: HashMap::new(), next: KICK + 1 })
+    }
+
+    /// This process's own, started if need be.
+    fn of(global: &mut Global) -> Result<&mut Self> {
+        let watcher = match global.watcher.take() {
+            Some(watcher) if watcher.generation == generation() => watcher,
+            // None yet, or a copy of the parent's.
+            _ => Self::start().map_err(|e| Error::os("start", "the watcher thread", e))?,
+        };
+        Ok(global.watcher.insert(watcher))
+    }
+
+    fn add(
+        &mut self,
+        target: Weak<dyn Watched>,
+        source: Option<(BorrowedFd<'_>, epoll::EventFlags)>,
+    ) -> Result<Watch> {
+        let id = self.next;
+        if let Some((fd, flags)) = source {
+            let tag = epoll::EventData::new_u64(id);
+            epoll::add(&self.epoll, fd, tag, flags)
+                .map_err(|e| Error::os("watch", "the other end of a pipe", e))?;
+        }
+        self.next += 1;
+        self.targets.insert(id, Target { watched: target, has_token: source.is_some() });
+        if source.is_none() {
+            kick(&self.kick);
+        }
+        Ok(Watch { id, generation: self.generation })
     }
 
     /// The targets with these tags, and those without a token.

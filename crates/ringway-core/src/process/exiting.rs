@@ -48,7 +48,7 @@ fn number(stat: &str, field: usize) -> Option<u64> {
 }
 
 /// Who this process is, as far as `/proc` tells. Asked once per process.
-pub(crate) fn own_identity() -> Identity {
+pub fn own_identity() -> Identity {
     let known = global::lock().identity;
     if let Some((_, identity)) = known.filter(|(asked, _)| *asked == generation()) {
         return identity;

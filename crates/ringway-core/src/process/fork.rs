@@ -3,8 +3,8 @@
 //! A handle remembers the [`generation`] it was used in. In a forked child the
 //! number differs, and the handle's slow path attaches anew. Three handlers, run by
 //! the C library's `fork`, keep the process-wide state whole: no other thread is
-//! amidst changing it when the copy is taken, and the child gives back its parent's
-//! locks. A raw `clone` runs no handlers: then the handles' checks do not fire, and
+//! amidst changing it when the copy is taken, counts of holders go up before it, and the
+//! child gives back its parent's locks. A raw `clone` runs no handlers: then the handles' checks do not fire, and
 //! using one in the child is an error that only the kernel's locks catch. Children
 //! made by `Command` or `posix_spawn` exec at once, which closes everything.
 #![allow(unsafe_code, reason = "pthread_atfork and a cell that only the forking thread touches")]
@@ -54,6 +54,7 @@ pub(crate) fn install_handlers() {
 extern "C" fn before() {
     let no_fork = global::no_fork();
     let global = global::lock();
+    global.before_fork();
     // SAFETY: see `Sync for Held`: the locks just taken make this thread the only one.
     let held = unsafe { &mut *HELD.0.get() };
     *held = Some(Locks { global, _no_fork: no_fork });

@@ -2,11 +2,12 @@
 //!
 //! The lock is held for a few instructions at a time and never while calling out.
 
+use super::copies::Counted;
 use super::lock;
 use crate::peer::guardian::{DeathHook, Guardian, Settings};
 use crate::peer::{Identity, Watcher};
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::RawFd;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -18,6 +19,9 @@ pub type SegmentKey = (u64, u64, u64);
 pub struct Global {
     /// Descriptors whose descriptions hold locks. A forked child must let go of them.
     pub(super) lock_fds: Vec<RawFd>,
+    /// Counts of holders that a fork raises, by number.
+    pub(super) counted: BTreeMap<u64, Counted>,
+    pub(super) next_counted: u64,
     /// This process's attachments. An entry whose value is gone is removed by whoever
     /// meets it.
     pub attachments: HashMap<SegmentKey, Weak<dyn Any + Send + Sync>>,
@@ -51,6 +55,11 @@ pub fn lock() -> MutexGuard<'static, Global> {
 }
 
 impl Global {
+    /// Runs before a fork, in the process that is copied.
+    pub(super) fn before_fork(&self) {
+        self.counted.values().for_each(Counted::raise);
+    }
+
     /// Runs in a forked child, while it has one thread. Makes system calls only:
     /// another thread of the parent may have held the allocator's lock.
     pub(super) fn after_fork(&self) {

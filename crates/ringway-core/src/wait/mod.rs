@@ -29,5 +29,5 @@ pub use deadline::Deadline;
 pub use event::{Event, Ticket};
 pub use futex::Woken;
 pub(crate) use futex::{sleep, sleep_any, wake};
-pub use park::{Parked, park};
+pub use park::{Parked, Waker, park};
 pub use policy::{Spinner, WaitPolicy};

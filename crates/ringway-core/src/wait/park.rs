@@ -17,15 +17,29 @@ pub enum Parked {
 /// microsecond, so a look after this long sees the store.
 const FIRST_SLEEP: Duration = Duration::from_micros(100);
 
+/// The longest sleep beside a waker whose death would not be heard.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What a sleeper may expect of whoever wakes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waker {
+    /// Whether every possible waker is registered with [`barrier::registered`].
+    pub reachable: bool,
+    /// Whether the sleeper is woken should the waker die.
+    pub death_is_heard: bool,
+}
+
 /// Waits until `ready` or `until`: looks as the policy says, then sleeps on `event`.
 /// There must be one sleeper on `event` at a time: each wake-up reaches one.
 ///
 /// The waker publishes with a plain store and then calls [`Event::notify`], without a
-/// fence between. `reachable` says whether every possible waker is registered with
-/// [`barrier::registered`]; it is asked after the sleeper announced itself. If so, the
-/// barrier runs the fence in the waker's place, and the sleep is for long at once. If not,
-/// or if the system refuses the barrier, the first sleep is short and the look after it
-/// finds what the waker's store buffer held back.
+/// fence between. `waker` is asked about it after the sleeper announced itself. If it is
+/// reachable, the barrier runs the fence in its place, and the sleep is for long at once.
+/// If not, or if the system refuses the barrier, the first sleep is short and the look
+/// after it finds what the waker's store buffer held back.
+///
+/// A waker may die between the two. If nobody tells of its death, the sleeper looks again
+/// four times a second.
 ///
 /// # Errors
 ///
@@ -34,7 +48,7 @@ pub fn park<E>(
     event: &Event,
     spinner: &mut Spinner,
     until: Deadline,
-    reachable: impl Fn() -> bool,
+    waker: impl Fn() -> Waker,
     mut ready: impl FnMut() -> Result<bool, E>,
 ) -> Result<Parked, E> {
     loop {
@@ -59,12 +73,14 @@ pub fn park<E>(
             return Ok(Parked::Ready);
         }
         // ORDERING event-announce (SeqCst): the announcement comes before this question.
-        if !(reachable() && barrier::heavy()) {
+        let Waker { reachable, death_is_heard } = waker();
+        if !(reachable && barrier::heavy()) {
             event.sleep(ticket, until.min(Deadline::after(FIRST_SLEEP)));
         }
         if ready()? {
             return Ok(Parked::Ready);
         }
-        event.sleep(ticket, until);
+        let long = if death_is_heard { until } else { until.min(Deadline::after(TICK)) };
+        event.sleep(ticket, long);
     }
 }

@@ -128,7 +128,7 @@ pub(crate) fn operation(
     if matches!(op, Op::Repair | Op::Guard) {
         for (i, (inside, doom)) in dooms(long).into_iter().enumerate() {
             // Each is a run of its own: a quick one takes some.
-            if !effort.full && i % if long { 6 } else { 4 } != 1 {
+            if !effort.full && i % if long { 12 } else { 8 } != 1 {
                 continue;
             }
             let slots = 1 + i as u64 % 3;
@@ -148,7 +148,7 @@ pub(crate) fn operation(
         // Batches lie in slots.
         let dooms = if long { Vec::new() } else { batch_dooms() };
         for (i, (inside, doom)) in dooms.into_iter().enumerate() {
-            if effort.full || i % 4 == 1 {
+            if effort.full || i % 8 == 1 {
                 all.push(Scene { slots: BATCH, inside, doom: Some(doom), op, ..PLAIN });
             }
         }

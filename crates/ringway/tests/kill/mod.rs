@@ -40,8 +40,8 @@ impl Effort {
         full: false,
         samples: 3,
         most_steps: 3_000,
-        most_turns: if cfg!(debug_assertions) { 12 } else { 40 },
-        most_between: if cfg!(debug_assertions) { 2 } else { 6 },
+        most_turns: if cfg!(debug_assertions) { 12 } else { 30 },
+        most_between: if cfg!(debug_assertions) { 2 } else { 4 },
     };
     /// Every change, every system call and, of operations of up to 1,500 instructions,
     /// every instruction.

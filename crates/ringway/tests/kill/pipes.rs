@@ -28,6 +28,8 @@ pub(super) const SHORT: usize = 24;
 const LONG: usize = 6000;
 /// Offsets in the segment of a one-way pipe: see `docs/segment-layout.md`.
 const READ_POS: usize = 4352 + 128;
+const DATA: usize = 8192;
+const CAPACITY: u64 = 4096;
 const OWNERS: [usize; 2] = [4096, 4224];
 
 /// What the victim does.
@@ -119,7 +121,7 @@ fn received(result: &Result<Vec<u8>, RecvError>) -> u64 {
 
 fn create() -> (Ends, Watched) {
     let made: ringway_core::Result<Ends> =
-        Builder::new().capacity(4096).policy(WaitPolicy::Block).simplex();
+        Builder::new().capacity(CAPACITY).policy(WaitPolicy::Block).simplex();
     (made.expect("a pipe"), Watched::new(segment()))
 }
 
@@ -278,9 +280,25 @@ fn until_again(what: &dyn Fn() -> bool) -> bool {
     })
 }
 
-fn after_death(stage: &mut Stage) -> Result<Seen, Fault> {
+/// `idle`: whoever has a copy of the victim's end does nothing with it at first, and so
+/// keeps the kernel from telling of the death.
+fn after_death(stage: &mut Stage, idle: bool) -> Result<Seen, Fault> {
     stage.run.victim.child.kill();
+    if idle {
+        let taken = until(|| !stage.has_unread());
+        check(taken, Kind::Hung, || "the peer sleeps beside a message".into())?;
+    }
     close(stage)
+}
+
+impl Stage {
+    /// Whether a chunk is published that the receiver has not released.
+    fn has_unread(&mut self) -> bool {
+        let bytes = self.run.watched.bytes();
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let at = usize::try_from(word(READ_POS) % CAPACITY).expect("below the capacity");
+        word(DATA + at) != 0
+    }
 }
 
 /// The victim is dead or has ended: everything must be there, once, and the other end is
@@ -392,10 +410,14 @@ fn receiver_died(
     Ok(())
 }
 
-/// Kills at every point of one operation, and prints the line.
-pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
+/// Kills at every point of one operation, and prints the line. `idle`: only where somebody
+/// has a copy of the victim's end, and does nothing with it at first.
+pub(crate) fn operation(name: &str, op: Op, idle: bool, effort: Effort) -> bool {
     let mut tally = Tally::new(name);
     for copy in [false, true] {
+        if idle && !copy {
+            continue;
+        }
         let scene = Scene { op, copy };
         let found = survey(effort, &|| scene.set());
         tally.length(found.instructions, found.capped);
@@ -403,7 +425,7 @@ pub(crate) fn operation(name: &str, op: Op, effort: Effort) -> bool {
             let mut stage = scene.set();
             stage.run.go_to(*point);
             let place = stage.run.place();
-            let result = after_death(&mut stage);
+            let result = after_death(&mut stage, idle);
             tally.note(place, &format!("{scene:?}"), result);
         }
         // A receiver's watcher, which nobody steps, hears that the sender has left, and tells
