@@ -4,6 +4,7 @@ mod actor;
 pub mod guardian;
 mod liveness;
 mod participant;
+mod quiet;
 mod takes;
 mod watch;
 
@@ -12,6 +13,8 @@ pub use actor::{Actor, Actors};
 pub use liveness::Liveness;
 pub use participant::{Identity, Participants, Standing};
 pub(crate) use participant::{Live, TaskCount, UPDATES};
+pub use quiet::spawn_quiet;
+pub(crate) use quiet::spawn_quiet_as;
 pub(crate) use takes::Take;
-pub use watch::{Watch, Watched, spawn_quiet, watch, watch_process};
-pub(crate) use watch::{Watcher, spawn_quiet_as};
+pub(crate) use watch::Watcher;
+pub use watch::{Watch, Watched, watch, watch_process};

@@ -11,6 +11,7 @@
 //! epoll, not poll: a thread in poll() keeps its files open, and closing a token
 //! would not reach the peer until the watcher happened to wake up.
 
+use super::spawn_quiet;
 use crate::error::{Error, Result};
 use crate::process::{generation, global, global::Global};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -194,35 +195,4 @@ fn run((epoll, kick): (RawFd, RawFd)) -> ! {
 fn kick(eventfd: &impl AsFd) {
     // Refused only when 2^64 - 2 kicks are pending: then the thread wakes anyway.
     let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
-}
-
-/// Starts a thread that the program does not notice: small, named, and with every
-/// signal blocked, so that handlers go on running where the program expects them.
-///
-/// # Errors
-///
-/// The system's answer when threads run out.
-pub fn spawn_quiet(body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    spawn_quiet_as("ringway-watch", 64 << 10, body)
-}
-
-/// As [`spawn_quiet`], with a name and a stack of `stack` bytes.
-#[allow(unsafe_code, reason = "signal masks")]
-pub(crate) fn spawn_quiet_as(
-    name: &str,
-    stack: usize,
-    body: impl FnOnce() + Send + 'static,
-) -> std::io::Result<()> {
-    // SAFETY: a signal set is a plain C structure; all zeros is a value of it.
-    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    let mut before = all;
-    // SAFETY: `all` is a valid signal set.
-    unsafe { libc::sigfillset(&raw mut all) };
-    // A thread inherits the mask of the one that starts it.
-    // SAFETY: both pointers are to valid signal sets that outlive the call.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-    let started = std::thread::Builder::new().name(name.into()).stack_size(stack).spawn(body);
-    // SAFETY: `before` was filled by the call above; no old mask is asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
-    started.map(drop)
 }

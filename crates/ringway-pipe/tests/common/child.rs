@@ -33,7 +33,8 @@ pub(crate) fn fork(body: impl FnOnce()) -> Child {
         match catch_unwind(AssertUnwindSafe(body)) {
             Ok(()) => exit(0),
             Err(panic) => {
-                say(&format!("child: {}\n", message(&panic)));
+                let own = super::tasks::all_doing(&[]);
+                say(&format!("child: {}\n{own}", message(&panic)));
                 exit(1)
             }
         }
@@ -57,6 +58,11 @@ pub(crate) fn exit(code: i32) -> ! {
 pub(crate) fn say(text: &str) {
     // SAFETY: the pointer and length are of a live string.
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+}
+
+/// The children that are not reaped yet; none while another thread is at the list.
+pub(crate) fn alive() -> Vec<i32> {
+    ALIVE.try_lock().map(|alive| alive.clone()).unwrap_or_default()
 }
 
 /// Kills every child that is left. For the watchdog.
@@ -105,7 +111,10 @@ impl Child {
     fn wait(&mut self, limit: Duration) -> i32 {
         let start = Instant::now();
         while !self.ended() {
-            assert!(start.elapsed() < limit, "child {} still runs after {limit:?}", self.pid);
+            if start.elapsed() >= limit {
+                let doing = super::tasks::all_doing(&[self.pid]);
+                panic!("child {} still runs after {limit:?}\n{doing}", self.pid);
+            }
             std::thread::sleep(Duration::from_micros(500));
         }
         self.status.unwrap()

@@ -1,6 +1,6 @@
 //! The frame of a test: it runs alone, ends in time, and leaves nothing behind.
 
-use super::child;
+use super::{child, tasks};
 use ringway_core::segment::Name;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -37,7 +37,8 @@ impl Scene {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         std::thread::spawn(move || {
             if news.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                child::say(&format!("{test}: not over after {limit:?}\n"));
+                let doing = tasks::all_doing(&child::alive());
+                child::say(&format!("{test}: not over after {limit:?}\n{doing}"));
                 child::kill_all();
                 remove_names(&names);
                 child::exit(101);

@@ -40,7 +40,9 @@ impl Random {
 pub(crate) fn eventually(what: &str, mut found: impl FnMut() -> bool) {
     let start = Instant::now();
     while !found() {
-        assert!(start.elapsed() < LONG, "{what}: not within {LONG:?}");
+        if start.elapsed() >= LONG {
+            panic!("{what}: not within {LONG:?}\n{}", tasks::all_doing(&child::alive()));
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
 }

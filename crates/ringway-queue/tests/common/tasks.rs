@@ -38,6 +38,28 @@ pub(crate) fn tasks(pid: i32) -> BTreeMap<i32, Task> {
     found
 }
 
+/// What each thread of these processes and of this one does, a line each, so that a wait
+/// that ran out explains itself: name, state, where it sleeps, and in which call of the
+/// system with which arguments.
+pub(crate) fn all_doing(pids: &[i32]) -> String {
+    let own = i32::try_from(std::process::id()).unwrap();
+    let mut text = String::new();
+    for pid in pids.iter().chain([&own]) {
+        text += &format!("process {pid}{}:\n", if *pid == own { ", this one" } else { "" });
+        for thread in tasks(*pid).keys() {
+            let read = |file: &str| {
+                let path = format!("/proc/{pid}/task/{thread}/{file}");
+                std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+            };
+            let stat = read("stat");
+            let state = stat.rsplit_once(") ").map_or("?", |(_, rest)| &rest[..1]);
+            let (name, place, call) = (read("comm"), read("wchan"), read("syscall"));
+            text += &format!("  {thread} {name}: {state}, {place}, syscall {call}\n");
+        }
+    }
+    text
+}
+
 /// Whether the main thread of process `pid` sleeps in a futex, and has for a while: the
 /// short first sleep of a wait is over.
 pub(crate) fn asleep(pid: i32) -> bool {

@@ -50,6 +50,39 @@ fn forks_while_threads_put_and_get() {
     }
 }
 
+/// Sets it when dropped, also by a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn forks_while_threads_begin_and_end() {
+    let _scene = Scene::begin();
+    // A lock that a starting thread of the parent holds at the fork stays locked in the
+    // child, where that thread is not: nothing that the child needs may take one.
+    let queue = numbers(1, WaitPolicy::Adaptive);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    std::thread::spawn(|| ()).join().unwrap();
+                }
+            });
+        }
+        let _ends = Ends(&done);
+        for n in 0..200 {
+            let child = fork(|| queue.put_timeout(n, LONG).unwrap());
+            assert_eq!(queue.get_timeout(LONG).unwrap(), n);
+            child.join();
+        }
+    });
+}
+
 #[test]
 fn forks_while_a_thread_receives() {
     let _scene = Scene::begin();

@@ -158,7 +158,7 @@ impl Guardian {
         let list = List::new();
         let (address, theirs) = (list.address(), Arc::clone(&shared));
         let (answer, asked) = sync_channel(1);
-        spawn_quiet_as("ringway-guard", STACK, move || {
+        spawn_quiet_as(c"ringway-guard", STACK, move || {
             let thread = match robust::register(address) {
                 Ok(()) => rustix::thread::gettid().as_raw_pid().cast_unsigned(),
                 Err(_) => 0,
