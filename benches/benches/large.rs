@@ -7,13 +7,15 @@
 //! receives and checks. `ringway` copies in and out through the default ring of 64 KiB;
 //! longer messages are streamed. `ringway_grant` fills messages where the receiver reads
 //! them, in a ring of four messages; the largest size is left out, for it would need a ring
-//! of a GiB. `memcpy` is one copy in one process, between the same two buffers every
+//! of a GiB. `ringway_queue` and `ringway_queue_grant` are the same through a queue whose
+//! pool holds four. `memcpy` is one copy in one process, between the same two buffers every
 //! time, which its caches hold; `memcpy_uncached` is one all over 64 MiB. Two processes on two processors copy at
 //! the same time, so a pipe can be as fast as one copy.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use ringway_benches::large::{self, Grants, Memcpy};
+use ringway_benches::large_queue::LargeItems;
 use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::oneway::OneWay;
 use ringway_benches::session::{self, measure};
@@ -44,7 +46,8 @@ fn main() -> ExitCode {
         roles::<UnixSocket>(),
         roles::<IpcChannel>(),
     ];
-    let roles = [copied.as_flattened(), &[large::role()]].concat();
+    let others = [large::role(), LargeItems::<false>::ROLE, LargeItems::<true>::ROLE];
+    let roles = [copied.as_flattened(), &others].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -69,10 +72,24 @@ fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str
         let id = format!("large/{}/{size}", S::NAME);
         measure(&mut group(criterion, bytes), ledger, &id, bytes, || OneWay::<S>::start(bytes));
     }
+    fn queued<const IN_PLACE: bool>(
+        criterion: &mut Criterion,
+        ledger: &mut Ledger,
+        bytes: usize,
+        size: &str,
+    ) {
+        let id = format!("large/{}/{size}", LargeItems::<IN_PLACE>::NAME);
+        let start = || LargeItems::<IN_PLACE>::start(bytes);
+        measure(&mut group(criterion, bytes), ledger, &id, bytes, start);
+    }
     copied::<Ringway<Adaptive>>(criterion, ledger, bytes, size);
     if bytes <= GRANTED {
         let id = format!("large/{}/{size}", large::NAME);
         measure(&mut group(criterion, bytes), ledger, &id, bytes, || Grants::start(bytes));
+    }
+    if bytes <= GRANTED {
+        queued::<false>(criterion, ledger, bytes, size);
+        queued::<true>(criterion, ledger, bytes, size);
     }
     let id = format!("large/{}/{size}", Memcpy::NAME);
     measure(&mut group(criterion, bytes), ledger, &id, bytes, || Ok(Memcpy::start(bytes)));
@@ -121,6 +138,10 @@ fn bars() -> Vec<Bar> {
         if bytes <= GRANTED {
             bar(large::NAME, "ringway", Bound::Faster(1.0));
             bar(large::NAME, "memcpy", Bound::Told);
+            let (queue, grant) = (LargeItems::<false>::NAME, LargeItems::<true>::NAME);
+            bar(queue, "os_pipe", if long { Bound::Faster(5.0) } else { Bound::Told });
+            bar(queue, "memcpy", if copy { Bound::Faster(0.8) } else { Bound::Told });
+            bar(grant, queue, Bound::Faster(1.0));
         }
     }
     bars

@@ -24,6 +24,7 @@ pub mod footprint;
 pub mod heir;
 pub mod idle;
 pub mod large;
+pub mod large_queue;
 pub mod latency;
 pub mod ledger;
 pub mod lifecycle;
