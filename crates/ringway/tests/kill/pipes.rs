@@ -430,7 +430,7 @@ pub(crate) fn operation(name: &str, op: Op, idle: bool, effort: Effort) -> bool 
         }
         // A receiver's watcher, which nobody steps, hears that the sender has left, and tells
         // it by a change of its own at any time.
-        tally.end_scene(&format!("{scene:?}"), op == Op::Send);
+        tally.end_scene(&format!("{scene:?}"), op.sends());
     }
     tally.finish("kills")
 }
