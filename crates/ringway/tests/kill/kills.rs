@@ -178,11 +178,7 @@ fn kill_all(scene: Scene, effort: Effort, tally: &mut Tally) {
         let result = verdict::after_death(&mut stage, alone);
         tally.note(place, &name, result);
     }
-    // Two that wait for one slot, or one message: who gets it differs from run to run. And
-    // a putter that waits for a slot has it before the grant of its message is released.
-    let rivals = matches!(
-        (scene.op, scene.bystander),
-        (Op::Put | Op::GetRef, Bystander::Putter) | (Op::Get, Bystander::Getter)
-    );
-    tally.end_scene(&name, !rivals);
+    // A bystander looks four times a second whether it can go on, and announces that: a
+    // change of the segment that is not the victim's.
+    tally.end_scene(&name, scene.bystander == Bystander::None);
 }
