@@ -84,7 +84,9 @@ fn create_with(stack: Option<usize>, start: *mut Start) -> i32 {
         && let Some(bytes) = stack
     {
         // SAFETY: initialized above.
-        answer = unsafe { libc::pthread_attr_setstacksize(at, bytes) };
+        let least = unsafe { least_stack(at) };
+        // SAFETY: initialized above.
+        answer = unsafe { libc::pthread_attr_setstacksize(at, bytes + least) };
     }
     if answer == 0 {
         let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
@@ -96,6 +98,28 @@ fn create_with(stack: Option<usize>, start: *mut Start) -> i32 {
     // SAFETY: initialized above, and not used any more.
     unsafe { libc::pthread_attr_destroy(at) };
     answer
+}
+
+/// What the C library takes of a stack for itself and for the program's thread-local
+/// variables, which may be many: it counts them as part of the size that is asked for.
+///
+/// # Safety
+///
+/// `attributes` are initialized.
+unsafe fn least_stack(attributes: *const libc::pthread_attr_t) -> usize {
+    /// An estimate for C libraries that do not tell, or do not count so.
+    const USUAL: usize = 16 << 10;
+    // SAFETY: the name ends in a zero byte. The function has no other kind where it exists:
+    // glibc keeps it for language runtimes, such as Rust's own, which asks it likewise.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr()) };
+    if found.is_null() {
+        return USUAL;
+    }
+    type Ask = unsafe extern "C" fn(*const libc::pthread_attr_t) -> libc::size_t;
+    // SAFETY: see above.
+    let ask: Ask = unsafe { core::mem::transmute::<*mut c_void, Ask>(found) };
+    // SAFETY: the caller's promise.
+    unsafe { ask(attributes) }
 }
 
 /// The thread's first function.
