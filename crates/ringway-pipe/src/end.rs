@@ -383,7 +383,6 @@ impl End {
             if self.state.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
                 return;
             }
-            held.copies = None;
             held.user = None;
             let token = held.token.take();
             if let Some(watch) = held.watch.take() {
@@ -397,10 +396,16 @@ impl End {
             if held.using == 0 || held.taken != generation() {
                 held.segment = SegmentFd::Gone;
             }
+            let unused = matches!(held.segment, SegmentFd::Gone);
             // Closing the token is the news: if no copy of it is left, the kernel now
             // tells the other end. It comes before the departure is counted, so that
             // whoever sees the count and asks the kernel gets the truth.
             drop(token);
+            if unused {
+                // Not as long as it may publish something and be killed: then the death is
+                // one that copies hide.
+                held.copies = None;
+            }
         }
         // ORDERING pipe-departure (SeqCst): an RMW before the look at the sleeper bits:
         // a peer that announced itself before it sees the departure when it looks
@@ -408,14 +413,20 @@ impl End {
         if let Some(ring) = &self.incoming {
             ring.reader_departures.fetch_add(1, Ordering::SeqCst);
             ring.writable.notify_all();
-            ring.readable.notify_all();
         }
         if let Some(ring) = &self.outgoing {
             // ORDERING pipe-departure (SeqCst): as above.
             ring.writer_departures.fetch_add(1, Ordering::SeqCst);
             ring.readable.notify_all();
-            ring.writable.notify_all();
         }
+        self.wake_own();
+    }
+
+    /// Wakes this end's own sleepers, whether or not their bit is there: a waker that stands
+    /// still may have taken it down and not woken them yet.
+    pub(crate) fn wake_own(&self) {
+        self.incoming.iter().for_each(|ring| ring.readable.broadcast());
+        self.outgoing.iter().for_each(|ring| ring.writable.broadcast());
     }
 
     /// The half `half` will not touch its ring any more. The last one lets go of a closed
@@ -429,6 +440,7 @@ impl End {
         held.using &= !half;
         if held.using == 0 && self.state() & CLOSED != 0 {
             held.segment = SegmentFd::Gone;
+            held.copies = None;
         }
     }
 
@@ -524,13 +536,8 @@ impl Watched for End {
             gone
         };
         if gone {
-            // Our own sleepers: what they wait for will not come.
-            if let Some(ring) = &self.incoming {
-                ring.readable.broadcast();
-            }
-            if let Some(ring) = &self.outgoing {
-                ring.writable.broadcast();
-            }
+            // What they wait for will not come.
+            self.wake_own();
         }
         gone
     }

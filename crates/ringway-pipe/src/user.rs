@@ -67,13 +67,24 @@ impl End {
     /// Has the user watched that was the `takes`th to take the other end.
     #[cold]
     fn listen(&self, takes: u32) -> bool {
-        let mut held = self.held();
-        if self.state() & CLOSED != 0 {
-            return true;
+        let (heard, others) = {
+            let mut held = self.held();
+            // Relaxed: written under the lock just taken.
+            let known = self.heard.load(Ordering::Relaxed) == u64::from(takes) + 1;
+            if known || self.state() & CLOSED != 0 {
+                return true;
+            }
+            let others = held.user.take().is_some();
+            let heard = self.watch_user(&mut held, takes).is_some();
+            let now = if heard { u64::from(takes) + 1 } else { 0 };
+            self.heard.store(now, Ordering::Relaxed);
+            (heard, others)
+        };
+        if others {
+            // This end's other half may sleep in reliance on the watch that is gone, whose
+            // news the watcher may not have had yet. This thread looks again anyway.
+            self.wake_own();
         }
-        held.user = None;
-        let heard = self.watch_user(&mut held, takes).is_some();
-        self.heard.store(if heard { u64::from(takes) + 1 } else { 0 }, Ordering::Relaxed);
         heard
     }
 
@@ -114,7 +125,7 @@ impl End {
 #[cfg(test)]
 mod tests {
     use crate::Builder;
-    use crate::end::End;
+    use crate::end::{End, SENDING};
     use ringway_codec::Raw;
     use ringway_core::process::Copies;
     use ringway_core::spsc::{Consumer, Producer};
@@ -229,6 +240,35 @@ mod tests {
         sender.send(&vec![1]).unwrap();
         assert_eq!(waiting.join().unwrap(), [1]);
         drop(copy);
+    }
+
+    /// Both halves of an end ask at the same time: the second must not undo the watch that
+    /// the first relies on.
+    #[test]
+    fn one_watch_serves_both_halves_of_an_end() {
+        let (receiver, sender) = Builder::new().simplex::<Vec<u8>, Raw>().unwrap();
+        let theirs = Arc::clone(&receiver.half.end);
+        let (user, copy) = user_of(sender.half.end());
+        assert!(theirs.peer().death_is_heard);
+        assert!(theirs.held().user.is_some());
+        kill(user);
+        assert!(theirs.listen(1));
+        assert!(theirs.held().user.is_some(), "the watch was undone");
+        drop(copy);
+    }
+
+    /// Closed by one thread while another is in a call, it may still publish something.
+    #[test]
+    fn an_end_counts_until_it_is_not_used_any_more() {
+        let (_receiver, sender) = Builder::new().simplex::<Vec<u8>, Raw>().unwrap();
+        let end = Arc::clone(sender.half.end());
+        let copied = || Copies::exist(&end.record.copies);
+        end.take(SENDING).unwrap();
+        let _copy = end.duplicate().unwrap();
+        end.close(0);
+        assert!(copied());
+        end.leave(SENDING);
+        assert!(!copied());
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! Giver and taker share one file offset, which moves when the letter is read. So it is
 //! read once in the whole system, and the giver can see that it was ([`Receipt`]).
 
+#![allow(unsafe_code, reason = "pre_exec")]
+
 use crate::mark::{Mark, above_stdio};
 use command_fds::CommandFdExt;
 use ringway_codec::{DecodeError, EncodeError};
@@ -25,6 +27,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Written, not sent.
@@ -81,6 +84,12 @@ impl Letter {
         let mut all = self.enclosed;
         all.push(self.paper);
         command.preserved_fds(all);
+        let leave = || {
+            ringway_core::process::about_to_exec();
+            Ok(())
+        };
+        // SAFETY: it takes a lock that no other thread held at the fork, and stores words.
+        unsafe { command.pre_exec(leave) };
         Ok(receipt)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{fork, global};
 use crate::memory::Word32;
-use crate::sync::Ordering::SeqCst;
+use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::wait::Event;
 
 /// What one handle counts by, and who sleeps in reliance on the count.
@@ -18,11 +18,36 @@ pub(super) struct Counted {
 impl Counted {
     /// There is about to be one holder more. Makes system calls only.
     pub(super) fn raise(&self) {
+        // Relaxed: a look. So many are as good as more, and the count must not wrap round.
+        if self.count.load(Relaxed) == MOST {
+            return;
+        }
         // ORDERING holder-copies (SeqCst): an RMW before the look at the sleepers' bits: one
         // that announced itself after that look sees the count.
-        self.count.fetch_add(1, SeqCst);
-        self.sleepers.iter().for_each(Event::notify_all);
+        let before = self.count.fetch_add(1, SeqCst);
+        if !says_copies(before) {
+            self.sleepers.iter().for_each(Event::notify_all);
+        }
     }
+
+    /// There is one holder less.
+    pub(super) fn lower(&self) {
+        // ORDERING holder-copies (SeqCst): as every change of it. The last holder of all
+        // makes it negative, which is none.
+        self.count.fetch_sub(1, SeqCst);
+    }
+}
+
+const MOST: u32 = u32::MAX / 4;
+
+fn says_copies(count: u32) -> bool {
+    (1..=u32::MAX / 2).contains(&count)
+}
+
+/// To be called in a child of a fork that will exec, right before it does: that closes what
+/// the child holds. Takes a lock that the fork waited for, and allocates nothing.
+pub fn about_to_exec() {
+    global::lock().before_exec();
 }
 
 /// Keeps a count in step with this process's forks. Dropped when the handle lets go, which
@@ -54,7 +79,7 @@ impl Copies {
     /// Whether `count` says that there may be copies.
     pub fn exist(count: &Word32) -> bool {
         // ORDERING holder-copies (SeqCst): stays behind the sleeper's announcement.
-        (1..=u32::MAX / 2).contains(&count.load(SeqCst))
+        says_copies(count.load(SeqCst))
     }
 }
 
@@ -62,9 +87,7 @@ impl Drop for Copies {
     fn drop(&mut self) {
         let counted = global::lock().counted.remove(&self.id);
         if let Some(counted) = counted {
-            // ORDERING holder-copies (SeqCst): as every change of it. The last holder of all
-            // makes it negative, which is none.
-            counted.count.fetch_sub(1, SeqCst);
+            counted.lower();
         }
     }
 }

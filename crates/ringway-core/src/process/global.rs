@@ -60,6 +60,11 @@ impl Global {
         self.counted.values().for_each(Counted::raise);
     }
 
+    /// Runs in a forked child that is about to exec.
+    pub(super) fn before_exec(&self) {
+        self.counted.values().for_each(Counted::lower);
+    }
+
     /// Runs in a forked child, while it has one thread. Makes system calls only:
     /// another thread of the parent may have held the allocator's lock.
     pub(super) fn after_fork(&self) {

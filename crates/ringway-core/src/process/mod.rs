@@ -12,7 +12,7 @@ mod fork;
 pub mod global;
 mod lock;
 
-pub use copies::Copies;
+pub use copies::{Copies, about_to_exec};
 pub(crate) use exiting::exiting;
 pub use exiting::own_identity;
 pub use fork::generation;
