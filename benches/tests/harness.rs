@@ -195,7 +195,12 @@ fn what_is_made_is_dropped() {
         session.batch(1).unwrap();
         let before = open();
         assert!(session.batch(20).unwrap() < SOON, "{}", L::NAME);
-        assert_eq!(open(), before, "{}", L::NAME);
+        // A library's own thread may hold one for a moment longer, at either count.
+        let deadline = Instant::now() + SOON;
+        while open() > before {
+            assert!(Instant::now() < deadline, "{}: {} of {before}", L::NAME, open());
+            std::thread::sleep(Duration::from_millis(1));
+        }
         session.finish().unwrap();
     }
     lives::<Pipe<Ringway<Adaptive>>>();
