@@ -86,6 +86,7 @@ mod recover;
 mod ring;
 mod shared;
 mod slot;
+mod spans;
 mod sweep_blocks;
 mod tasks;
 mod word;

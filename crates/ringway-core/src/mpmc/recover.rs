@@ -17,11 +17,10 @@
 //! A live actor that announced `p` and lost the race for it will move on: until then
 //! repair answers [`Recovery::Retry`].
 
-use super::cover::Claimant;
+use super::cover::{Claimant, Claims};
 use super::long::Place;
-use super::position::POSITION_MASK;
 use super::ring::Ring;
-use super::word::{Announcement, Phase, State, marks};
+use super::word::{Phase, State, marks};
 use crate::peer::{Liveness, Standing};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 
@@ -67,10 +66,7 @@ impl Ring {
         self.participants.bury(dead);
         // Before what they tell by is changed.
         self.settle_takes(dead);
-        let mut resolved = true;
-        for actor in self.actors.of(dead) {
-            resolved &= self.resolve(actor, dead, liveness);
-        }
+        let resolved = self.resolve(&self.claims(dead, liveness));
         // Lease records first: which of slot and record is the truth, the slot tells.
         self.settle_leases(dead);
         self.sweep(dead);
@@ -107,19 +103,15 @@ impl Ring {
 
     /// Makes a tomb of `position` if the dead claimed it and did not commit. `false`
     /// if that cannot be told yet.
-    pub(super) fn resolve_put(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
-        // ORDERING mpmc-claim (acquire): who sees the claim sees the announcement.
-        let tail = self.enqueue_pos.load(SeqCst) & POSITION_MASK;
-        if !self.passed(tail, position) {
-            return true;
-        }
+    pub(super) fn resolve_put(&self, position: u64, claims: &Claims) -> bool {
+        let Some(claimant) = claims.putter(position) else { return true };
         let claimed = State::of(Phase::Empty, self.positions.lap(position));
         let Some(word) = self.state_word(position) else { return true };
         // ORDERING mpmc-commit (acquire): as in `Ring::state`.
         if word.load(Acquire) != claimed.0 {
             return true;
         }
-        if self.claimant(Announcement::put(position), dead, liveness) == Claimant::Live {
+        if claimant == Claimant::Live {
             return false;
         }
         // Before the tomb: who counts messages must not miss it.
@@ -136,12 +128,8 @@ impl Ring {
 
     /// Gives the message at `position` back if the dead claimed it and did not commit.
     /// `false` if that cannot be told yet.
-    pub(super) fn resolve_get(&self, position: u64, dead: u32, liveness: &dyn Liveness) -> bool {
-        // ORDERING mpmc-claim (acquire): as in `resolve_put`.
-        let head = self.dequeue_pos.load(SeqCst);
-        if !self.passed(head, position) {
-            return true;
-        }
+    pub(super) fn resolve_get(&self, position: u64, claims: &Claims) -> bool {
+        let Some(claimant) = claims.getter(position) else { return true };
         let lap = self.positions.lap(position);
         let Some(word) = self.state_word(position) else { return true };
         // ORDERING mpmc-commit (acquire): as in `Ring::state`.
@@ -153,7 +141,7 @@ impl Ring {
             }
             _ => return true,
         };
-        match self.claimant(Announcement::get(position), dead, liveness) {
+        match claimant {
             Claimant::Live => return false,
             Claimant::Done => {
                 self.finish(position);

@@ -3,8 +3,10 @@
 
 use super::blocks::{bytes, pooled};
 use super::{Fates, ring};
+use crate::memory::{Heap, Memory};
 use crate::mpmc::word::{IMMEDIATE, SHUTDOWN, marks};
-use crate::mpmc::{Phase, Recovery, State, TryGet};
+use crate::mpmc::{Announcement, Geometry, Options, Phase, Recovery, Ring, State, TryGet};
+use crate::peer::{Identity, Liveness};
 use crate::sync::Ordering::SeqCst;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -68,4 +70,53 @@ fn a_chain_is_no_longer_than_the_pool() {
     ring.pool.link_of(last.number).store(what.first.0, SeqCst);
     assert_eq!(ring.pool.walk(what).next(), Some(small));
     assert!(ring.pool.walk(what).count() as u64 <= ring.geometry().pool().blocks());
+}
+
+/// A peer that lives announces everything, and has the dead announce everything, too: in
+/// all records there are. Each position waits for it, and repair must not wait at each.
+#[test]
+fn repair_takes_one_look_at_each_actor_whatever_they_announce() {
+    let (slots, actors) = (1 << 14, 512);
+    let options = Options { participants: 2, actors, ..Options::new(slots, 8) };
+    let geometry = Geometry::new(&options).unwrap();
+    let memory = Memory::new(Heap::new(usize::try_from(geometry.total_len()).unwrap()));
+    let ring = Ring::new(&memory, geometry).unwrap();
+    for id in 1..=2 {
+        ring.participants().join(id, Identity::default());
+    }
+    let mut taken = Vec::new();
+    for index in 0..actors {
+        let mut actor = ring.actors().claim(1 + index % 2, 0).unwrap();
+        ring.actors().announce_many(&mut actor, Announcement::put(0), slots);
+        taken.push(actor);
+    }
+    // Everything is claimed, and nothing is written.
+    ring.enqueue_pos.store(ring.positions.advance(0, slots), SeqCst);
+    let asked = std::cell::Cell::new(0);
+    let fates = Counting(&asked);
+    assert_eq!(in_time(|| ring.recover(2, &fates)), Recovery::Retry);
+    assert!(asked.get() <= 3, "the kernel was asked {} times", asked.get());
+    // It lets go: now all of it is the dead's.
+    for actor in taken.iter_mut().filter(|actor| actor.participant() == 1) {
+        ring.actors().withdraw_many(actor);
+    }
+    assert_eq!(in_time(|| ring.recover(2, &fates)), Recovery::Done);
+    for index in 0..slots {
+        assert_eq!(ring.state(index).and_then(State::phase), Some(Phase::Tomb));
+    }
+}
+
+/// The second is dead. Counts the questions.
+struct Counting<'a>(&'a std::cell::Cell<u32>);
+
+impl Liveness for Counting<'_> {
+    fn proven_dead(&self, participant: u32) -> bool {
+        self.0.set(self.0.get() + 1);
+        participant == 2
+    }
+
+    fn alone(&self, _: u32, body: &mut dyn FnMut()) -> bool {
+        body();
+        true
+    }
 }
