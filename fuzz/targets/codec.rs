@@ -17,6 +17,12 @@ enum Shape {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum List {
+    End,
+    More(Option<u8>, Box<List>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Job {
     id: u128,
     shape: Shape,
@@ -60,6 +66,12 @@ fn with_postcard<T: Debug + PartialEq + Serialize + DeserializeOwned>(bytes: &[u
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
+    match kind {
+        0xFC => return with_postcard::<Vec<()>>(bytes),
+        0xFD => return with_postcard::<List>(bytes),
+        0xFE => return with_postcard::<BTreeMap<u8, Vec<Option<()>>>>(bytes),
+        _ => {}
+    }
     match kind % 8 {
         0 => with_postcard::<Job>(bytes),
         1 => with_postcard::<Shape>(bytes),

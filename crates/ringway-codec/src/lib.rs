@@ -11,6 +11,7 @@
 //! Codecs see private memory only: messages are copied out of the segment before they
 //! are decoded, so a peer cannot change bytes between check and use.
 
+mod bounded;
 mod pod;
 mod postcard_codec;
 mod raw;

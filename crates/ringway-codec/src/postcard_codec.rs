@@ -1,5 +1,6 @@
 //! serde through postcard.
 
+use crate::bounded::Input;
 use crate::{Codec, DecodeError, EncodeError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,9 +8,11 @@ use serde::de::DeserializeOwned;
 /// The postcard format: small, quick, stable, works with every serde type that does not
 /// ask the format to describe itself.
 ///
-/// Decoding takes time and memory in proportion to the bytes, with one exception: a
-/// collection of a type that takes no bytes, such as `Vec<()>`, is as long as its first
-/// bytes say. Do not receive such from those you do not trust.
+/// Decoding takes time and memory in proportion to the bytes, also of a message that was
+/// made up. For that a message may have one element of a collection for each of its bytes
+/// and 65,536 more, which only elements that take no bytes come to (`Vec<()>`), and its values
+/// may lie 128 deep in each other, which only types that contain themselves come to.
+/// What goes beyond can be sent, and is a [`DecodeError`] to the receiver.
 #[derive(Debug, Clone, Copy)]
 pub struct Postcard;
 
@@ -30,9 +33,14 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
     }
 
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((value, [])) => Ok(value),
-            Ok((_, rest)) => Err(DecodeError(format!("{} bytes left over", rest.len()).into())),
+        let mut input = Input::new(bytes);
+        let value = input.read().map_err(|e| match input.refused {
+            Some(why) => DecodeError(why.into()),
+            None => DecodeError(e.into()),
+        })?;
+        match input.rest() {
+            Ok([]) => Ok(value),
+            Ok(rest) => Err(DecodeError(format!("{} bytes left over", rest.len()).into())),
             Err(e) => Err(DecodeError(e.into())),
         }
     }
