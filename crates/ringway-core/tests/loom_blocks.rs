@@ -10,6 +10,7 @@ use loom::thread;
 use ringway_core::memory::Memory;
 use ringway_core::mpmc::{Geometry, Options, Recovery, Ring, TryGet, TryPut};
 use ringway_core::peer::{Actor, Identity, Liveness};
+use ringway_core::wait::Deadline;
 
 /// Participant 2 is dead; nobody else is.
 struct SecondIsDead;
@@ -207,5 +208,35 @@ fn who_takes_a_lease_record_finds_it_done_with() {
             assert_eq!(data.load(Relaxed), 1);
         }
         holder.join().unwrap();
+    });
+}
+
+/// Edge mpmc-shutdown: who waits after a shutdown for a message that another participant
+/// holds is woken when that one is done with it. A lost wake-up is a deadlock of the model.
+#[test]
+fn a_getter_hears_that_the_last_message_is_done_with() {
+    explore_up_to(2, || {
+        let ring = ring();
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        let mut holder = ring.actors().claim(2, 0).unwrap();
+        put(&ring, &mut actor, 7).unwrap();
+        let place = ring.try_take(&mut holder).unwrap();
+        ring.shutdown(&mut actor, false);
+        // To the holder itself it is over.
+        assert_eq!(get(&ring, &mut holder), Err(TryGet::ShutDown));
+        let releaser = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || ring.release_taken(&mut holder, place))
+        };
+        loop {
+            let ticket = ring.not_empty().announce();
+            match get(&ring, &mut actor) {
+                Err(TryGet::ShutDown) => break,
+                Err(TryGet::Empty) => drop(ring.not_empty().sleep(ticket, Deadline::NEVER)),
+                other => panic!("{other:?}"),
+            }
+        }
+        releaser.join().unwrap();
+        assert_eq!(ring.blocks_used(), 0);
     });
 }

@@ -92,6 +92,9 @@ enum Room {
 /// processes, are kept beside the queue's places. Any more keep their places: putters have
 /// to wait there when they have come round.
 ///
+/// After a shutdown, getters of other processes wait for it: it may come back to them. Those
+/// of its own process are told the end.
+///
 /// # If the process dies
 ///
 /// Before the release, the item goes to another getter, and no task of a

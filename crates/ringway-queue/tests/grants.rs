@@ -3,8 +3,9 @@
 
 mod common;
 
+use common::tasks::until_asleep;
 use common::{LONG, Scene, Words, eventually, fork};
-use ringway_queue::{Builder, GetError, JoinError, Pod, PutReason, Queue, Raw};
+use ringway_queue::{Builder, GetError, JoinError, Pod, PutReason, Queue, Raw, WaitPolicy};
 use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -239,4 +240,48 @@ fn grants_of_tasks_count() {
     assert!(matches!(queue.join_timeout(soon), Err(JoinError::Timeout)));
     queue.task_done().unwrap();
     queue.join().unwrap();
+}
+
+/// After a shutdown: the others learn of the end when nothing can come back any more.
+#[test]
+fn an_item_that_another_process_holds_keeps_getters_after_a_shutdown() {
+    let _scene = Scene::begin();
+    for killed in [true, false] {
+        let queue = Builder::new().policy(WaitPolicy::Block).bounded::<Vec<u8>, Raw>(2).unwrap();
+        queue.put(bytes(5000)).unwrap();
+        let page = Arc::new(Words::new(3));
+        let holder = fork({
+            let (queue, page) = (queue.clone(), Arc::clone(&page));
+            move || {
+                let held = queue.get_ref().unwrap();
+                page.set(0, 1);
+                eventually("the parent says so", || page.get(1) == 1);
+                // The holder itself does not wait for itself.
+                assert!(matches!(queue.get(), Err(GetError::ShutDown)));
+                held.release();
+            }
+        });
+        eventually("the child holds it", || page.get(0) == 1);
+        queue.shutdown(false).unwrap();
+        assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+        let getters = [(); 2].map(|()| {
+            let (queue, page) = (queue.clone(), Arc::clone(&page));
+            fork(move || {
+                for item in queue.iter() {
+                    assert_eq!(item.unwrap(), bytes(5000));
+                    page.count(2);
+                }
+            })
+        });
+        getters.iter().for_each(|getter| until_asleep(getter.pid()));
+        if killed {
+            holder.kill_and_reap();
+        } else {
+            page.set(1, 1);
+            holder.join();
+        }
+        getters.into_iter().for_each(common::child::Child::join);
+        assert_eq!(page.get(2), u64::from(killed), "how often somebody got it");
+        assert!(matches!(queue.get(), Err(GetError::ShutDown)));
+    }
 }

@@ -196,7 +196,7 @@ impl Ring {
         }
         // The head stood still while the tail was read: the distance is a true one.
         match self.positions.distance(tail & POSITION_MASK, head) {
-            Some(0) if tail & SHUTDOWN != 0 => Next::Stop(self.drained(tail)),
+            Some(0) if tail & SHUTDOWN != 0 => Next::Stop(self.drained(tail, actor.participant())),
             Some(0) => Next::Stop(TryGet::Empty),
             None => Next::Stop(TryGet::Corrupted("the positions are too far apart")),
             Some(_) => {
@@ -212,13 +212,15 @@ impl Ring {
 
     /// The ring was shut down and has no message at `dequeue_pos`. Is that all?
     #[cold]
-    fn drained(&self, tail: u64) -> TryGet {
+    fn drained(&self, tail: u64, participant: u32) -> TryGet {
         // A getter that dies before it commits gives its message back.
         let unfinished = (0..self.capacity())
             .find(|index| self.state(*index).and_then(State::phase) != Some(Phase::Empty));
         match unfinished {
             Some(index) => TryGet::Pending(index),
             None if tail & IMMEDIATE != 0 => TryGet::ShutDown,
+            // After the slots: a message moves from there to a record.
+            None if self.may_come_back(participant) => TryGet::Empty,
             None => self.drained_of_overflow(tail),
         }
     }

@@ -174,6 +174,25 @@ impl Ring {
         self.lease_size - 64
     }
 
+    /// Whether a message is in a record, given back or held by another participant than
+    /// `participant`: it comes back should that one die. Those of one's own do not: a getter
+    /// that waited for itself would wait for ever, and what dies with it needs no getter here.
+    pub(super) fn may_come_back(&self, participant: u32) -> bool {
+        (0..self.geometry().leases).map(Place::lease).any(|lease| {
+            let cell = self.cell(lease);
+            let Some(word) = cell.state() else { return false };
+            // ORDERING lease-record (SeqCst): a sleeper's last look. Either it sees that the
+            // holder is done, or the holder, who changes the record by an RMW and then
+            // looks for a shutdown (`vacate`), wakes it.
+            let state = State(word.load(SeqCst));
+            match state.phase() {
+                Some(Phase::Taken) => state.owner() != participant,
+                Some(Phase::Redeliver) => true,
+                _ => false,
+            }
+        })
+    }
+
     /// Messages in lease records that were given back.
     pub(super) fn leases_given_back(&self) -> u64 {
         let phase = |lease| self.phase_at(Place::lease(lease));

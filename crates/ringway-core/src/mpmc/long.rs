@@ -19,7 +19,7 @@ use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
 use super::slot::from_word;
-use super::word::{Announcement, Meta, Phase, State, marks};
+use super::word::{Announcement, Meta, Phase, SHUTDOWN, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
 use crate::peer::{Actor, Committed, Take};
@@ -414,8 +414,15 @@ impl Ring {
             // FREEING sleep long: they see this, or we see them.
             word.swap(empty.0, SeqCst);
         }
-        if let At::Slot(_) = place.0 {
-            self.not_full.notify();
+        match place.0 {
+            At::Slot(_) => self.not_full.notify(),
+            // Getters that were told to wait for this (`may_come_back`) may be told the end.
+            // ORDERING mpmc-shutdown (SeqCst): stays behind the exchange: either this sees the
+            // shutdown, or who shuts down is before us and its getters look after both.
+            At::Lease(_) if self.enqueue_pos.load(SeqCst) & SHUTDOWN != 0 => {
+                self.not_empty.broadcast();
+            }
+            At::Lease(_) => {}
         }
     }
 

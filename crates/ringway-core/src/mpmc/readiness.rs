@@ -37,7 +37,9 @@ impl Ring {
             // ORDERING mpmc-claim (SeqCst): as above.
             if self.dequeue_pos.load(SeqCst) == head {
                 // Empty, or claimed and not committed.
-                return tail & SHUTDOWN != 0 && self.participants().overflow() == 0;
+                return tail & SHUTDOWN != 0
+                    && self.participants().overflow() == 0
+                    && !self.may_come_back(actor.participant());
             }
         }
         // Others take so much that there must be something.
