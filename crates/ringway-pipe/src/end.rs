@@ -311,7 +311,16 @@ impl End {
         }
         if self.state() & PEER_GONE == 0 {
             let this: Weak<Self> = Arc::downgrade(self);
-            held.watch = Some(watch(this, held.token.as_ref().map(AsFd::as_fd))?);
+            match watch(this, held.token.as_ref().map(AsFd::as_fd)) {
+                Ok(watch) => held.watch = Some(watch),
+                Err(error) => {
+                    // Who cannot use the end must not keep others from it.
+                    if let SegmentFd::Lock(lock) = &held.segment {
+                        let _ = lock.unlock(self.side as u64);
+                    }
+                    return Err(error.into());
+                }
+            }
         }
         held.born = generation();
         held.taken = generation();

@@ -9,6 +9,8 @@ use common::{Scene, fork};
 use ringway_pipe::{
     Builder, Error, OpenError, Postcard, Raw, Receiver, RecvError, SendError, Sender,
 };
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 
 fn new() -> Builder {
     Builder::new()
@@ -87,6 +89,33 @@ fn out_of_descriptors() {
         }
         assert!(refused_to_make > 0 && refused_to_use > 0, "{refused_to_make} {refused_to_use}");
     });
+}
+
+/// Who locked an end and then could not watch its peer does not keep others from it.
+#[test]
+#[allow(unsafe_code, reason = "setrlimit")]
+fn an_end_that_a_process_has_no_descriptors_to_use_is_free_for_others() {
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = new().simplex::<u32, Postcard>().unwrap();
+    let (tried, mut tells) = std::io::pipe().unwrap();
+    let child = fork(|| {
+        // One more, the lowest: enough for the lock, too few for a watcher.
+        let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+        let soft = u64::try_from(free).unwrap() + 1;
+        let limit = libc::rlimit { rlim_cur: soft, rlim_max: soft };
+        // SAFETY: `limit` is valid; lowering limits is always allowed.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+        let error = sender.send(&1).unwrap_err();
+        assert!(matches!(&error, SendError::Engine(e) if e.errno() == Some(libc::EMFILE)));
+        tells.write_all(&[1]).unwrap();
+        std::thread::sleep(common::LONG);
+    });
+    drop(tells);
+    (&tried).read_exact(&mut [0]).unwrap();
+    // The child lives, and has its copy of the end.
+    sender.send(&2).unwrap();
+    assert_eq!(receiver.recv().unwrap(), 2);
+    child.kill_and_reap();
 }
 
 #[test]

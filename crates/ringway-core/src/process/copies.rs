@@ -19,7 +19,8 @@ impl Counted {
     /// There is about to be one holder more. Makes system calls only.
     pub(super) fn raise(&self) {
         // Relaxed: a look. So many are as good as more, and the count must not wrap round.
-        if self.count.load(Relaxed) == MOST {
+        let now = self.count.load(Relaxed);
+        if says_copies(now) && now >= MOST {
             return;
         }
         // ORDERING holder-copies (SeqCst): an RMW before the look at the sleepers' bits: one
