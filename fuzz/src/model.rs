@@ -54,7 +54,8 @@ pub enum Held {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Lease {
     Free,
-    Held(Message),
+    /// By a participant.
+    Held(u32, Message),
     /// Given back.
     Back(Message),
 }
@@ -130,8 +131,8 @@ impl Slots {
     }
 
     /// A get. The message, or why not.
-    pub fn get(&mut self) -> Answer {
-        match self.take(false) {
+    pub fn get(&mut self, who: u32) -> Answer {
+        match self.take(who, false) {
             Ok((held, message)) => {
                 self.release(held);
                 Answer::Done(message)
@@ -140,20 +141,21 @@ impl Slots {
         }
     }
 
-    /// A message that is kept, in a lease record if it may go to one that is free.
-    pub fn take(&mut self, may_move: bool) -> Result<(Held, Message), Answer> {
+    /// A message that participant `who` keeps, in a lease record if it may go to one that is
+    /// free.
+    pub fn take(&mut self, who: u32, may_move: bool) -> Result<(Held, Message), Answer> {
         if self.immediate {
             return Err(Answer::ShutDown);
         }
         for (index, lease) in self.leases.iter_mut().enumerate() {
             if let Lease::Back(message) = lease {
                 let message = message.clone();
-                *lease = Lease::Held(message.clone());
+                *lease = Lease::Held(who, message.clone());
                 return Ok((Held::Lease(index), message));
             }
         }
         if let Some((position, message)) = self.given_back.pop_first() {
-            return Ok(self.keep(position, message, may_move));
+            return Ok(self.keep(who, position, message, may_move));
         }
         loop {
             match self.entries.front() {
@@ -163,21 +165,30 @@ impl Slots {
             }
             self.head += 1;
             if let Some(Entry::Message(message)) = self.entries.pop_front() {
-                return Ok(self.keep(self.head - 1, message, may_move));
+                return Ok(self.keep(who, self.head - 1, message, may_move));
             }
         }
+        let others = |lease: &Lease| matches!(lease, Lease::Held(holder, _) if *holder != who);
         Err(match (self.shut_down, self.taking.is_empty() && self.holding.is_empty()) {
             (false, _) => Answer::No,
             // What a getter that is amidst holds may come back.
             (true, false) => Answer::Pending,
+            // So may what another one keeps, which takes longer.
+            (true, true) if self.leases.iter().any(others) => Answer::No,
             (true, true) => Answer::ShutDown,
         })
     }
 
-    fn keep(&mut self, position: u64, message: Message, may_move: bool) -> (Held, Message) {
+    fn keep(
+        &mut self,
+        who: u32,
+        position: u64,
+        message: Message,
+        may_move: bool,
+    ) -> (Held, Message) {
         let free = self.leases.iter().position(|lease| *lease == Lease::Free);
         if let Some(index) = free.filter(|_| may_move) {
-            self.leases[index] = Lease::Held(message.clone());
+            self.leases[index] = Lease::Held(who, message.clone());
             return (Held::Lease(index), message);
         }
         self.holding.insert(position, message.clone());
@@ -201,7 +212,7 @@ impl Slots {
             }
             Held::Lease(index) => {
                 let kept = std::mem::replace(&mut self.leases[index], Lease::Free);
-                let Lease::Held(message) = kept else { panic!("it is kept") };
+                let Lease::Held(_, message) = kept else { panic!("it is kept") };
                 self.leases[index] = Lease::Back(message);
             }
         }
@@ -219,7 +230,7 @@ impl Slots {
             _ => None,
         });
         let leases = self.leases.iter().filter_map(|lease| match lease {
-            Lease::Held(message) | Lease::Back(message) => Some(message),
+            Lease::Held(_, message) | Lease::Back(message) => Some(message),
             Lease::Free => None,
         });
         let kept = self.given_back.values().chain(self.holding.values()).chain(leases);

@@ -34,6 +34,9 @@ enum Amidst {
     Keeps(Kept),
 }
 
+/// The participant who lives.
+const SURVIVOR: u32 = 2;
+
 /// A participant with an odd number: it dies when all of them do.
 struct Victim {
     id: u32,
@@ -73,8 +76,8 @@ impl World {
         let (memory, geometry) = memory(slots, 256 * BLOCKS);
         assert_eq!(geometry.pool().blocks(), BLOCKS, "all of 256 bytes");
         let ring = Ring::new(&memory, geometry).expect("it fits");
-        ring.participants().join(2, Identity::default());
-        let survivor = ring.actors().claim(2, 0).expect("nobody is there");
+        ring.participants().join(SURVIVOR, Identity::default());
+        let survivor = ring.actors().claim(SURVIVOR, 0).expect("nobody is there");
         let victim = |id| Victim { id, actor: None, amidst: Amidst::Nothing };
         let positions = Positions::new(slots).expect("within limits");
         let victims = [victim(1), victim(3)];
@@ -125,21 +128,22 @@ impl World {
         let found = match bounded(|| self.ring.try_get(&mut self.survivor, &mut buffer)) {
             Ok(len) => Answer::Done(buffer[..len].to_vec()),
             Err(TryGet::Long(place)) => {
-                let (held, message) = self.model.take(false).expect("a message, by the model");
+                let (held, message) =
+                    self.model.take(SURVIVOR, false).expect("a message, by the model");
                 assert!(message.len() > buffer.len(), "it had room");
                 self.keep_or_release(Kept { place, held, message }, keep);
                 return;
             }
             Err(why) => answer(why),
         };
-        assert_eq!(found, self.model.get(), "get, beside the model");
+        assert_eq!(found, self.model.get(SURVIVOR), "get, beside the model");
         self.model.finish_discarding();
     }
 
     /// Takes a message and keeps it.
     fn take(&mut self) {
         let found = bounded(|| self.ring.try_take(&mut self.survivor));
-        match (found, self.model.take(true)) {
+        match (found, self.model.take(SURVIVOR, true)) {
             (Ok(place), Ok((held, message))) => {
                 self.keep_or_release(Kept { place, held, message }, true);
             }
@@ -203,10 +207,10 @@ impl World {
                 self.model.retire_tombs();
                 assert_eq!(got, self.model.run().min(max), "as many as there are");
                 for message in batch.iter() {
-                    assert_eq!(self.model.get(), Answer::Done(message.to_vec()));
+                    assert_eq!(self.model.get(SURVIVOR), Answer::Done(message.to_vec()));
                 }
             }
-            Err(why) => assert_eq!(answer(why), self.model.get(), "get_many, by the model"),
+            Err(why) => assert_eq!(answer(why), self.model.get(SURVIVOR), "get_many, by the model"),
         }
         self.model.finish_discarding();
     }
@@ -284,7 +288,7 @@ impl World {
                 None => Amidst::Nothing,
             },
             Amidst::Nothing if message.len().is_multiple_of(2) || self.model.next_is_long() => {
-                match (self.ring.try_take(&mut actor), self.model.take(true)) {
+                match (self.ring.try_take(&mut actor), self.model.take(actor.participant(), true)) {
                     (Ok(place), Ok((held, message))) => {
                         let kept = Kept { place, held, message };
                         check(&self.ring, &kept);
