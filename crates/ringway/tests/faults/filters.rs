@@ -5,6 +5,7 @@ use crate::refuse::{refuse, refusing};
 use crate::{POLICIES, exchange, first_of, number_pipe, numbers, two_fit};
 use libc::{ENOSYS, EPERM};
 use ringway::WaitPolicy;
+use ringway::liveness::WatchMode;
 use ringway::pipe::{self, Postcard};
 use ringway::queue::{self, OpenError, Pod, Queue};
 
@@ -37,6 +38,7 @@ fn set_robust_list_refused() {
     fork(|| {
         refuse(&[refusing(libc::SYS_set_robust_list, EPERM)]);
         let queue = numbers(2, WaitPolicy::Adaptive);
+        assert_eq!(queue.stats().mode, WatchMode::Polling);
         for _ in 0..5 {
             let victim = {
                 let queue = queue.clone();
@@ -129,6 +131,7 @@ fn threads_refused() {
         fork(move || {
             refuse(&[refusing(libc::SYS_clone3, EPERM), refusing(libc::SYS_clone, EPERM)]);
             assert_eq!(queue.get_timeout(LONG).unwrap(), 3);
+            assert_eq!(queue.stats().mode, WatchMode::Calls);
             // A pipe needs its watcher, and says so.
             if let Ok((mut receiver, _sender)) = pipe::simplex::<u64>() {
                 let error = receiver.recv_timeout(crate::common::SHORT).unwrap_err();

@@ -102,6 +102,62 @@ fn signals_during_time_outs_of_a_pipe() {
 }
 
 #[test]
+fn signals_during_time_outs_of_batches_and_grants() {
+    let _scene = Scene::begin();
+    under_signals(
+        || {
+            // A queue of a pool that one reservation uses up.
+            let queue = queue::Builder::new()
+                .policy(Block)
+                .pool_size(64 << 10)
+                .bounded::<Vec<u8>, Raw>(2)
+                .unwrap();
+            let got = in_vain(|| queue.get_many_timeout(&mut Vec::new(), 2, WAIT));
+            assert!(matches!(got, Err(GetError::Empty)), "{got:?}");
+            let got = in_vain(|| queue.get_ref_timeout(WAIT).map(drop));
+            assert!(matches!(got, Err(GetError::Empty)), "{got:?}");
+            let all = queue.reserve(60_000).unwrap();
+            let refused = in_vain(|| queue.reserve_timeout(60_000, WAIT).map(drop));
+            assert!(matches!(refused, Err(PutReason::NoMemory)), "{refused:?}");
+            let put = in_vain(|| queue.put_many_timeout(vec![vec![1]; 3], WAIT)).unwrap_err();
+            assert!(matches!(put.reason, PutReason::Full) && put.put == 2, "{put}");
+            let put = in_vain(|| all.commit_timeout(WAIT)).unwrap_err();
+            assert!(matches!(put.reason, PutReason::Full), "{put}");
+
+            let builder = pipe::Builder::new().policy(Block).capacity(4096);
+            let (mut receiver, mut sender) = builder.simplex::<Vec<u8>, Raw>().unwrap();
+            let got = in_vain(|| receiver.recv_many_timeout(&mut Vec::new(), 2, WAIT));
+            assert!(matches!(got, Err(RecvError::Timeout)), "{got:?}");
+            let got = in_vain(|| receiver.recv_ref_timeout(WAIT).map(drop));
+            assert!(matches!(got, Err(RecvError::Timeout)), "{got:?}");
+            let sent = in_vain(|| sender.send_many_timeout(&vec![vec![1; 500]; 20], WAIT));
+            assert!(matches!(sent.unwrap_err().reason, SendError::Timeout));
+            let room = in_vain(|| sender.reserve_timeout(500, WAIT).map(drop));
+            assert!(matches!(room, Err(SendError::Timeout)), "{room:?}");
+        },
+        || {},
+    );
+}
+
+/// The flush of what an unbounded queue accepted waits for other processes to take.
+#[test]
+fn signals_while_the_overflow_is_flushed() {
+    let _scene = Scene::begin();
+    let small = queue::Builder::new().policy(Block).ring_len(1).unbounded::<u64, Pod>().unwrap();
+    under_signals(
+        || {
+            (0..20).for_each(|n| small.put(n).unwrap());
+            small.close();
+            small.join_thread().unwrap();
+        },
+        || {
+            std::thread::sleep(WAIT);
+            (0..20).for_each(|n| assert_eq!(small.get_timeout(LONG).unwrap(), n));
+        },
+    );
+}
+
+#[test]
 fn signals_while_a_call_is_served() {
     let _scene = Scene::begin();
     let (there, full) = (numbers(1, Block), numbers(1, Block));
