@@ -350,6 +350,7 @@ impl Geometry {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn params_describe_the_geometry() {
@@ -420,6 +421,47 @@ mod tests {
             params[i] = bad;
             let answer = Geometry::from_params(&params, u64::MAX, "it");
             assert!(matches!(answer, Err(Error::Corrupted { .. })), "param {i} = {bad}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a header says, what is accepted lies in the memory, each part behind the
+        /// one before.
+        #[test]
+        fn any_params_are_a_layout_in_the_memory_or_corrupted(
+            (slots, payload, participants, actors) in (1_u64..5000, 0_u32..300, 1_u32..99, 1_u32..99),
+            (leases, pool, exact) in (0_u32..70, 0_u64..200_000, any::<bool>()),
+            wrong in prop::collection::vec(
+                (0..=param::EVERY, prop_oneof![0_u64..70, any::<u64>(), (0_u32..64).prop_map(|b| 1 << b)]),
+                0..3,
+            ),
+            total in prop_oneof![any::<u64>(), (0_u32..64).prop_map(|b| 1 << b), Just(u64::MAX)],
+        ) {
+            let options = Options { slots, payload, participants, actors, leases, pool, exact };
+            let mut params = Geometry::new(&options).unwrap().params();
+            for (index, value) in wrong {
+                params[index] = value;
+            }
+            if let Ok(read) = Geometry::from_params(&params, total, "it") {
+                prop_assert_eq!(read.params(), params);
+                let slots = u128::from(read.positions.slots()) * u128::from(read.slot_size);
+                let leases = u128::from(read.leases) * u128::from(read.lease_size());
+                let parts: [(u64, u128); 5] = [
+                    (at::PARTICIPANTS, u128::from(read.participants) * u128::from(LINE)),
+                    (read.actors_at, u128::from(read.actors) * u128::from(LINE)),
+                    (read.slots_at, slots),
+                    (read.leases_at, leases),
+                    (read.pool.table_at(), u128::from(read.pool.blocks()) * 8),
+                ];
+                let next = [read.actors_at, read.slots_at, read.leases_at, read.pool.table_at(),
+                    read.pool.blocks_at()];
+                for ((from, len), next) in parts.into_iter().zip(next) {
+                    prop_assert!(from % 8 == 0 && u128::from(from) + len <= u128::from(next));
+                }
+                prop_assert!(read.pool.blocks_at() <= read.total_len());
+                prop_assert!(read.total_len() <= total);
+                prop_assert!(read.payload_size() <= read.slot_size);
+            }
         }
     }
 }

@@ -149,6 +149,7 @@ pub(super) fn decode(
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn headers_read_back() {
@@ -182,5 +183,33 @@ mod tests {
         assert!(decode(good, 4096, 32, || 0).is_err(), "longer than the ring");
         assert!(decode(good | ABORT, 4096, 64, || 0).is_err(), "impossible flags");
         assert!(decode(0, 0, 64, || 0).is_err(), "never written");
+    }
+
+    proptest! {
+        /// Whatever a word says, what is read of it lies in the ring, and says the same when
+        /// it is written again.
+        #[test]
+        fn any_word_is_a_chunk_in_the_ring_or_corrupted(
+            word in any::<u64>(),
+            place in any::<u64>(),
+            sound in any::<bool>(),
+            len in prop_oneof![0_u64..300, any::<u64>()],
+            bits in 12_u32..41,
+        ) {
+            let (pos, capacity) = (place << 3, 1_u64 << bits);
+            // Half of them are headers but for their flags or length.
+            let word = if sound {
+                check_bits(pos) | word & (FIRST | LAST | ABORT) | len & u64::from(u32::MAX)
+            } else {
+                word
+            };
+            if let Ok(head) = decode(word, pos, capacity, || 7) {
+                let len = head.len as u64;
+                prop_assert!(span(head.piece, len) <= capacity - HEADER);
+                prop_assert_eq!(encode(head.piece, u32::try_from(len).unwrap(), pos), word);
+                let whole = (head.piece == Piece::Whole).then_some(len);
+                prop_assert_eq!(decode_whole(word, pos), whole);
+            }
+        }
     }
 }
