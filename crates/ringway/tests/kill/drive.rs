@@ -10,6 +10,7 @@ use super::child::{Stop, Traced};
 use super::image::{Image, Watched};
 use super::page::Page;
 use super::tally::Place;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A victim before its operation, and what it works on.
 pub(crate) struct Run {
@@ -148,9 +149,17 @@ pub(crate) trait Staged {
     fn run(&mut self) -> &mut Run;
 }
 
-/// Runs the operation a few times to its end to find its points.
+/// Scenes that were surveyed, of all operations.
+static SCENES: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs the operation a few times to its end to find its points: none, if the scene is of
+/// another part of the run.
 pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey {
     let mut points = Vec::new();
+    let (part, parts) = effort.part;
+    if parts > 1 && SCENES.fetch_add(1, Relaxed) % parts != part {
+        return Survey { instructions: 0, capped: false, points };
+    }
     // By system calls: which stretches between two of them change the segment?
     let mut stage = start();
     let run = stage.run();
