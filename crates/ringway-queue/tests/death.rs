@@ -213,3 +213,47 @@ fn the_dead_make_room_for_new_users() {
         child.kill_and_reap();
     }
 }
+
+/// Records of processes and of threads are used again without end: a thousand come to a
+/// queue that has room for four, and are killed wherever they are, the first while they
+/// attach.
+#[test]
+fn a_thousand_come_and_die() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().max_processes(4).max_threads(8).bounded::<u64, Pod>(3).unwrap();
+    let mut random = Random(7);
+    let work = |queue: Queue<u64, Pod>| {
+        for n in 0.. {
+            let _ = queue.try_put(n);
+            let _ = queue.try_get();
+        }
+    };
+    for _ in 0..1000 {
+        let child = {
+            let queue = queue.clone();
+            fork(move || work(queue))
+        };
+        std::thread::sleep(Duration::from_micros(random.next() % 1500));
+        child.kill_and_reap();
+    }
+    // Nothing of them is left: room for three items, and for three processes at a time.
+    while queue.get_timeout(Duration::from_millis(600)).is_ok() {}
+    for n in 0..3 {
+        queue.try_put(n).unwrap();
+    }
+    assert!(queue.is_full() && queue.try_put(3).is_err());
+    for n in 0..3 {
+        assert_eq!(queue.try_get().unwrap(), n);
+    }
+    let three = [0; 3].map(|_| {
+        let queue = queue.clone();
+        fork(move || {
+            queue.put(8).unwrap();
+            std::thread::sleep(LONG);
+        })
+    });
+    for _ in &three {
+        assert_eq!(queue.get_timeout(LONG).unwrap(), 8);
+    }
+    three.into_iter().for_each(Child::kill_and_reap);
+}

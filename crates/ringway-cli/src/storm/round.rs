@@ -118,11 +118,15 @@ impl Round {
         while attached(&self.ring) && start.elapsed() < ALONE {
             std::thread::sleep(Duration::from_micros(20));
         }
-        let in_time = was_attached && !attached(&self.ring);
-        if in_time {
-            self.totals.repairs.push(start.elapsed());
-        }
+        let mut in_time = was_attached && !attached(&self.ring);
+        let mut repaired = start.elapsed();
         let ended = child.join_timeout(PATIENCE).map_err(|e| failed("cannot wait", &e))?;
+        if was_attached && !in_time && !attached(&self.ring) {
+            (in_time, repaired) = (true, start.elapsed());
+        }
+        if in_time {
+            self.totals.repairs.push(repaired);
+        }
         if ended.is_none() {
             return Err(Failure::Failed("a killed process does not end".into()));
         }

@@ -14,13 +14,17 @@ use crate::process::{LockFile, exiting};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::Relaxed;
 use crate::wait;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Distance from a participant's life byte to its repair byte. Both lie in the
 /// header page; locks care for numbers only.
 pub(super) const REPAIR: u64 = 4096;
+
+/// How long one that has joined and cannot be heard yet is asked after: its guardian is
+/// about to start, and its death before that is told to nobody.
+const NEWCOMER: Duration = Duration::from_millis(200);
 
 /// One attachment's eyes on its peers.
 pub(super) struct Keeper {
@@ -49,6 +53,25 @@ struct Watch {
     /// Peers whose mark was passed on. Once each: guardians that woke one another at
     /// every look would never sleep while a proof takes its time.
     marked: BTreeSet<u32>,
+    /// Peers that could not be heard when they were first seen, and when that was. Those
+    /// that stay so have no guardian, and are left to the tick.
+    unheard: BTreeMap<u32, (Identity, Instant)>,
+}
+
+impl Watch {
+    /// Whether `id` may be about to have a guardian.
+    fn is_new(&mut self, id: u32, identity: Identity, silent: bool) -> bool {
+        if !silent {
+            self.unheard.remove(&id);
+            return false;
+        }
+        let now = Instant::now();
+        let seen = self.unheard.entry(id).or_insert((identity, now));
+        if seen.0 != identity {
+            *seen = (identity, now);
+        }
+        now.duration_since(seen.1) < NEWCOMER
+    }
 }
 
 /// What this process has seen and done in one ring since it attached.
@@ -229,21 +252,23 @@ impl Guarded for Keeper {
         for id in 1..=table.count() {
             let standing = table.standing(id);
             if id == self.participant || standing == Standing::Free {
+                watch.unheard.remove(&id);
                 continue;
             }
             let identity: Identity = table.identity(id);
             let Some(live) = table.live(id) else { continue };
             let marked = live.says_dead();
+            let new = watch.is_new(id, identity, live.is_silent());
             if !marked {
                 watch.marked.remove(&id);
             } else if watch.marked.insert(id) {
                 // The kernel woke one. Others may know rings that we do not.
                 wait::wake(&live.word, u32::MAX);
             }
-            if marked || round.everyone || standing == Standing::Dead {
+            if marked || new || round.everyone || standing == Standing::Dead {
                 match self.bury(id) {
                     Recovery::Done | Recovery::Nothing => continue,
-                    Recovery::Alive if !marked => {}
+                    Recovery::Alive if !marked && !new => {}
                     _ => round.look_again(),
                 }
             }

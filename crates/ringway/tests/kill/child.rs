@@ -197,19 +197,23 @@ impl Traced {
         unsafe { libc::ptrace(how, self.thread, 0, 0) };
     }
 
+    fn halted(&mut self, status: libc::c_int) -> Stop {
+        self.asleep = false;
+        assert!(libc::WIFSTOPPED(status), "the child died by itself: {status:#x}");
+        if libc::WSTOPSIG(status) == libc::SIGSTOP {
+            self.over = true;
+            return Stop::Over;
+        }
+        Stop::There
+    }
+
     /// Waits until it stops, sleeps or has ended its operation.
     fn halt(&mut self) -> Stop {
         let mut since = None;
         let mut looks = 0_u32;
         loop {
             if let Some(status) = wait(self.thread, libc::WNOHANG) {
-                self.asleep = false;
-                assert!(libc::WIFSTOPPED(status), "the child died by itself: {status:#x}");
-                if libc::WSTOPSIG(status) == libc::SIGSTOP {
-                    self.over = true;
-                    return Stop::Over;
-                }
-                return Stop::There;
+                return self.halted(status);
             }
             looks += 1;
             if looks < 200 {
@@ -228,15 +232,55 @@ impl Traced {
         }
     }
 
+    /// Where the next instruction is.
+    pub(crate) fn at(&self) -> libc::c_long {
+        let register = 8 * libc::c_long::from(libc::RIP);
+        // SAFETY: our tracee, stopped; reads a register.
+        unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, self.thread, register, 0) }
+    }
+
     /// Whether the next instruction is a system call.
     fn at_call(&self) -> bool {
-        // SAFETY: our tracee, stopped; reads a register.
-        let at = unsafe {
-            libc::ptrace(libc::PTRACE_PEEKUSER, self.thread, 8 * libc::c_long::from(libc::RIP), 0)
-        };
         // SAFETY: our tracee, stopped; reads the word there.
-        let code = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.thread, at, 0) };
+        let code = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.thread, self.at(), 0) };
         code & 0xFFFF == 0x050F
+    }
+
+    /// Sets the processor's first breakpoint at `address`, or takes it away; whether that is
+    /// possible here.
+    fn break_at(&self, address: Option<libc::c_long>) -> bool {
+        let register = |n: usize| std::mem::offset_of!(libc::user, u_debugreg) + 8 * n;
+        let poke = |n: usize, value: libc::c_long| {
+            // SAFETY: our tracee, stopped; writes a debug register of it.
+            unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.thread, register(n), value) == 0 }
+        };
+        match address {
+            // Number 7 says which are in force: the first one, for executing it.
+            Some(address) => poke(0, address) && poke(7, 1),
+            None => poke(7, 0),
+        }
+    }
+
+    /// On to the instruction at `address` at full speed, which comes after so many `steps`
+    /// and before the next system call. `Ok(false)`: it cannot be moved that way.
+    /// `Err`: a system call has returned instead.
+    pub(crate) fn run_to(&mut self, address: libc::c_long, steps: usize) -> Result<bool, Stop> {
+        if self.over || self.asleep || !self.break_at(Some(address)) {
+            return Ok(false);
+        }
+        self.go(libc::PTRACE_SYSCALL);
+        let stop = self.halt();
+        if stop != Stop::There {
+            return Err(stop);
+        }
+        self.break_at(None);
+        if self.at() == address {
+            self.steps += steps;
+            return Ok(true);
+        }
+        self.called();
+        self.go(libc::PTRACE_SYSCALL);
+        Err(self.halt())
     }
 
     fn called(&mut self) {
@@ -255,6 +299,9 @@ impl Traced {
             self.steps += 1;
             if call {
                 self.called();
+            } else if let Some(status) = wait(self.thread, 0) {
+                // It cannot sleep.
+                return self.halted(status);
             }
         }
         self.halt()

@@ -10,6 +10,8 @@ use super::child::{Stop, Traced};
 use super::image::{Image, Watched};
 use super::page::Page;
 use super::tally::Place;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A victim before its operation, and what it works on.
 pub(crate) struct Run {
@@ -36,13 +38,23 @@ pub(crate) enum Point {
     /// Right after the system call of this number; 0 is before the first instruction.
     Call(usize),
     /// Right after the change of this number (from 1) since that call.
-    Change(usize, usize),
+    Change(usize, usize, Option<Anchor>),
     /// This many instructions after that call.
-    Step(usize, usize),
+    Step(usize, usize, Option<Anchor>),
     /// When it sleeps.
     Asleep,
     /// When it has returned.
     End,
+}
+
+/// An instruction on the way to a point that the victim comes to for the first time: the
+/// processor stops it there, which takes one stop instead of thousands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    address: libc::c_long,
+    /// Instructions and changes since the last system call.
+    steps: usize,
+    changes: usize,
 }
 
 impl Run {
@@ -114,15 +126,32 @@ impl Run {
                 }
             }
         }
-        let (calls, mut changes, mut steps) = match point {
-            Point::Call(calls) => (calls, 0, 0),
-            Point::Change(calls, changes) => (calls, changes, 0),
-            Point::Step(calls, steps) => (calls, 0, steps),
-            Point::Asleep | Point::End => (usize::MAX, 0, 0),
+        let (calls, mut changes, mut steps, anchor) = match point {
+            Point::Call(calls) => (calls, 0, 0, None),
+            Point::Change(calls, changes, anchor) => (calls, changes, 0, anchor),
+            Point::Step(calls, steps, anchor) => (calls, 0, steps, anchor),
+            Point::Asleep | Point::End => (usize::MAX, 0, 0, None),
         };
         while self.victim.calls < calls {
             if self.call() {
                 return;
+            }
+        }
+        if let Some(anchor) = anchor {
+            let before = self.changes;
+            match self.victim.run_to(anchor.address, anchor.steps) {
+                Ok(false) => {}
+                Ok(true) if self.ended(Stop::There, false) => return,
+                Ok(true) => {
+                    self.changes = before + anchor.changes;
+                    steps = steps.saturating_sub(anchor.steps);
+                    changes = changes.saturating_sub(anchor.changes);
+                }
+                // It took another way this time. Any place is good to die at.
+                Err(stop) => {
+                    self.ended(stop, false);
+                    return;
+                }
             }
         }
         while changes > 0 || steps > 0 {
@@ -148,9 +177,17 @@ pub(crate) trait Staged {
     fn run(&mut self) -> &mut Run;
 }
 
-/// Runs the operation a few times to its end to find its points.
+/// Scenes that were surveyed, of all operations.
+static SCENES: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs the operation a few times to its end to find its points: none, if the scene is of
+/// another part of the run.
 pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey {
     let mut points = Vec::new();
+    let (part, parts) = effort.part;
+    if parts > 1 && SCENES.fetch_add(1, Relaxed) % parts != part {
+        return Survey { instructions: 0, capped: false, points };
+    }
     // By system calls: which stretches between two of them change the segment?
     let mut stage = start();
     let run = stage.run();
@@ -177,6 +214,10 @@ pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey
         run.go_to(Point::Call(call));
         let before = run.changes;
         let (mut last, mut made) = (0, 0);
+        let mut seen_at = HashSet::from([run.victim.at()]);
+        // The last so far, and of each step.
+        let mut anchor = None;
+        let mut anchors = vec![None];
         while run.victim.calls == call && made < effort.most_steps {
             let seen = run.changes;
             made += 1;
@@ -184,16 +225,22 @@ pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey
             if run.changes > seen {
                 last = made;
                 // Several at once only where others work, too.
-                points.push(Point::Change(call, run.changes - before));
+                points.push(Point::Change(call, run.changes - before, anchor));
             }
-            if ended {
+            if ended || run.victim.calls != call || run.asleep {
                 break;
             }
+            let address = run.victim.at();
+            if seen_at.insert(address) {
+                anchor = Some(Anchor { address, steps: made, changes: run.changes - before });
+            }
+            anchors.push(anchor);
         }
         // Up to a little after the last change: from there on nothing does.
         let end = (last + 20).min(made);
         let stride = (end / effort.samples).max(1);
-        points.extend((1..=end).step_by(stride).map(|k| Point::Step(call, k)));
+        let anchor = |k: usize| anchors[k.min(anchors.len() - 1)];
+        points.extend((1..=end).step_by(stride).map(|k| Point::Step(call, k, anchor(k))));
     }
     // The whole length.
     let mut stage = start();

@@ -101,7 +101,12 @@ fn batch_dooms() -> Vec<(u64, Doom)> {
 fn survey_of(op: Op, slots: u64, inside: u64, long: bool) -> Vec<Point> {
     let scene = Scene { op, slots, inside, long, ..PLAIN };
     let found = survey(Effort::QUICK, &|| scene.set());
-    found.points.into_iter().filter(|point| matches!(point, Point::Change(..))).collect()
+    // The ring they die in may be of another size, and the way there another.
+    let anywhere = |point| match point {
+        Point::Change(call, changes, _) => Some(Point::Change(call, changes, None)),
+        _ => None,
+    };
+    found.points.into_iter().filter_map(anywhere).collect()
 }
 
 /// Kills at every point of every scene of `op`, with messages that are `long` for slots or

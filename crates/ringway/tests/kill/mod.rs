@@ -31,6 +31,8 @@ pub(crate) struct Effort {
     pub(crate) most_turns: usize,
     /// Points of a scene between them, at most.
     pub(crate) most_between: usize,
+    /// Of so many parts (the second) of all scenes this one only, from 0.
+    pub(crate) part: (usize, usize),
 }
 
 impl Effort {
@@ -42,6 +44,7 @@ impl Effort {
         most_steps: 3_000,
         most_turns: if cfg!(debug_assertions) { 12 } else { 30 },
         most_between: if cfg!(debug_assertions) { 2 } else { 4 },
+        part: (0, 1),
     };
     /// Every change, every system call and, of operations of up to 1,500 instructions,
     /// every instruction.
@@ -51,7 +54,15 @@ impl Effort {
         most_steps: 100_000,
         most_turns: 10_000,
         most_between: 1_500,
+        part: (0, 1),
     };
+
+    /// Of a run in pieces, `text` is `I/N`: piece `I` of `N`, from 1.
+    pub(crate) fn piece(self, text: &str) -> Option<Self> {
+        let (piece, pieces) = text.split_once('/')?;
+        let (piece, pieces): (usize, usize) = (piece.parse().ok()?, pieces.parse().ok()?);
+        (1..=pieces).contains(&piece).then_some(Self { part: (piece - 1, pieces), ..self })
+    }
 
     /// For one of many scenes of an operation.
     pub(crate) fn thinner(self) -> Self {

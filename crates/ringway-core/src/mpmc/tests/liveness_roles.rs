@@ -49,15 +49,6 @@ fn claim_get(ring: &SharedRing) {
     attachment.ring.claim_get(head).unwrap();
 }
 
-/// Gets the oldest message and wakes no putter.
-fn take_silently(ring: &SharedRing) {
-    claim_get(ring);
-    let ring = &ring.attachment().unwrap_or_else(|_| panic!("attached")).ring;
-    ring.release(0);
-    ready();
-    wait_for_go();
-}
-
 /// Stops before claiming the oldest message, and lets it be when told to.
 fn announce_get(ring: &SharedRing) {
     let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
@@ -97,7 +88,6 @@ fn peer() {
         "survives" => return survive(&open(paths[0])),
         "claims a get in a namespace" => return in_a_namespace(&segments),
         "idles" => return idle(&open(paths[0])),
-        "takes and tells nobody" => return take_silently(&open(paths[0])),
         "announces a get" => return announce_get(&open(paths[0])),
         "claims a put" => return put_slowly(&open(paths[0])),
         "claims a get after fork" => return fork_first(&open(paths[0])),

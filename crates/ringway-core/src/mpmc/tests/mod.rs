@@ -8,6 +8,7 @@ mod bounds;
 mod feeding;
 mod liveness;
 mod liveness_roles;
+mod pids;
 mod processes;
 mod shared;
 mod steps;

@@ -4,43 +4,54 @@ use super::liveness::{BEFORE_THE_TICK, ENTRY, create, eventually, get, kill_only
 use super::liveness_roles::monotonic;
 use super::processes::{PATIENCE, Peer};
 use crate::peer::Standing;
-use crate::wait::{Deadline, Spinner, WaitPolicy};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-fn unguarded(role: &str, fd: &OwnedFd) -> Peer {
+pub(super) fn unguarded(role: &str, fd: &OwnedFd) -> Peer {
     let peer = Peer::start_at(ENTRY, role, &[fd], &[("RINGWAY_GUARDIAN", "off")]);
     peer.wait_for("ready");
     peer
 }
 
-/// Somebody of whose death the kernel tells nobody joins while we sleep, makes room, and
-/// is killed before it wakes us. Our guardian had nobody to look after, and so no tick.
-#[test]
-fn who_joins_without_a_guardian_is_looked_after() {
+/// Somebody of whose death the kernel tells nobody joins one who was alone, and so had no
+/// tick, claims the only message, and is killed so long after. How long a getter waits for
+/// the message.
+fn death_of_a_hermit(age: Duration) -> Duration {
     let (ring, fd) = create("a hermit's");
-    (0..4).for_each(|n| put(&ring, n));
+    put(&ring, 7);
+    let mut victim = unguarded("claims a get", &fd);
     std::thread::scope(|scope| {
-        let putter = scope.spawn(|| {
-            let deadline = Deadline::after(PATIENCE);
-            ring.put(&[9; 8], &mut Spinner::new(WaitPolicy::Block), deadline).map(|()| monotonic())
-        });
-        eventually("the putter sleeps", || {
+        let getter = scope.spawn(|| (get(&ring).unwrap(), monotonic()));
+        eventually("the getter sleeps", || {
             let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
-            attachment.ring.not_full().may_have_sleepers()
+            attachment.ring.not_empty().may_have_sleepers()
         });
-        // Its guardian, too.
-        std::thread::sleep(Duration::from_millis(20));
-        let mut victim = unguarded("takes and tells nobody", &fd);
+        std::thread::sleep(age);
         let start = monotonic();
         kill_only(&mut victim);
-        let end = putter.join().unwrap().unwrap();
-        let time = Duration::from_nanos(end.saturating_sub(start));
-        println!("a silent stranger's death: {time:?}");
-        // Not at its deadline, when it looks once more by itself.
-        assert!(time < PATIENCE / 2, "{time:?}");
-    });
-    eventually("it is buried", || ring.stats().repairs == 1);
+        let (message, end) = getter.join().unwrap();
+        assert_eq!(message, 7);
+        eventually("it is buried", || ring.stats().repairs == 1);
+        Duration::from_nanos(end.checked_sub(start).expect("not before the kill"))
+    })
+}
+
+#[test]
+fn who_joins_without_a_guardian_is_looked_after() {
+    let time = death_of_a_hermit(Duration::from_millis(400));
+    println!("a silent stranger's death: {time:?}");
+    // Not at its deadline, when it looks once more by itself.
+    assert!(time < PATIENCE / 2, "{time:?}");
+}
+
+/// As good as one that is killed when it has joined and its guardian has not started yet.
+#[test]
+fn who_dies_before_it_can_be_heard_is_missed_at_once() {
+    let times = (0..9).map(|_| death_of_a_hermit(Duration::ZERO));
+    let median = median(times.collect());
+    println!("the death of one that had just joined: {median:?}");
+    // The tick comes at any time within a quarter of a second.
+    assert!(median < BEFORE_THE_TICK / 3, "{median:?}: not by the tick");
 }
 
 /// A live process is about to claim the message that a dead one had claimed: whoever finds

@@ -71,7 +71,8 @@ impl Round {
         }
     }
 
-    /// Look again soon: one is marked and not proven dead, or not repaired to the end.
+    /// Look again soon: one is marked and not proven dead, or not repaired to the end, or
+    /// has joined and cannot be heard yet.
     pub(crate) fn look_again(&mut self) {
         self.alone = false;
         self.retry = true;
