@@ -39,7 +39,7 @@
 
 use crate::error::{GetError, PutError, PutReason, get_error, put_reason};
 use crate::inner::Inner;
-use crate::long;
+use crate::long::{self, NotHere};
 use crate::until::Until;
 use crate::{Pod, Queue, Raw};
 use core::fmt;
@@ -108,7 +108,7 @@ impl<'q> WriteGrant<'q> {
         if inner.is_closed() {
             return Err(PutReason::Closed);
         }
-        let limit = inner.max_message();
+        let limit = inner.max_message().min(inner.ring.max_kept());
         if len > limit {
             return Err(PutReason::TooLarge { len, limit });
         }
@@ -319,6 +319,16 @@ impl Queue<Vec<u8>, Raw> {
         }
         match self.inner.get(buffer, until) {
             Ok(len) => buffer.truncate(len),
+            Err(NotHere::Stream(stream)) => {
+                let into = std::mem::take(buffer);
+                return match long::receive(&self.inner, *stream, until, into)? {
+                    Some(bytes) => {
+                        *buffer = bytes;
+                        Ok(())
+                    }
+                    None => self.get_into_until(buffer, until),
+                };
+            }
             Err(why) => {
                 let (len, grant) = long::allowed(&self.inner, why)?;
                 buffer.resize(len, 0);

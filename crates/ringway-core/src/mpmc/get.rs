@@ -27,6 +27,9 @@ pub enum TryGet {
     /// caller's now, and stays where it is until the caller
     /// [copies](Ring::copy_taken) and [releases](Ring::release_taken) it.
     Long(Place),
+    /// The next message is longer than the pool and is streamed. It is the caller's now, as
+    /// a [`Long`](Self::Long) one.
+    Stream(Place),
 }
 
 /// The slot was released, and what it held was no message.
@@ -219,6 +222,8 @@ impl Ring {
         match unfinished {
             Some(index) => TryGet::Pending(index),
             None if tail & IMMEDIATE != 0 => TryGet::ShutDown,
+            // Whoever takes it may give it back.
+            None if self.has_open_stream() => TryGet::Pending(0),
             None => self.drained_of_overflow(tail),
         }
     }
@@ -294,6 +299,7 @@ impl Ring {
         self.not_empty.broadcast();
         self.not_full.broadcast();
         self.pool.freed().broadcast();
+        self.streams.broadcast();
     }
 
     /// Whether the ring was shut down.
@@ -321,6 +327,8 @@ impl Ring {
             match self.get_next::<true>(actor, &mut []) {
                 Ok(_) | Err(TryGet::Busy) => {}
                 Err(TryGet::Long(place)) => self.release_taken(actor, place),
+                // Its putter finds the ring shut down, and withdraws.
+                Err(TryGet::Stream(place)) => self.vacate(place),
                 Err(_) => break,
             }
         }

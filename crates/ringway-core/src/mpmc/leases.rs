@@ -107,16 +107,25 @@ impl Ring {
     /// Moves a taken message from its slot to a lease record, if there is one, so that
     /// the slot is free. One that is no message is released.
     fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Place, TryGet> {
+        if let Some(named) = self.cell(place).stream() {
+            return Err(self.meet_stream(actor, place, named));
+        }
         if self.contents(place).is_none() {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         }
-        let Some(position) = place.position() else { return Ok(place) };
-        let Some(lease) = self.reserve_lease(actor.participant()) else { return Ok(place) };
+        Ok(self.move_to_lease(actor, place))
+    }
+
+    /// Moves what the caller has taken to a lease record, if it is in a slot and there is
+    /// one.
+    pub(super) fn move_to_lease(&self, actor: &mut Actor, place: Place) -> Place {
+        let Some(position) = place.position() else { return place };
+        let Some(lease) = self.reserve_lease(actor.participant()) else { return place };
         self.fill_lease(lease, position);
         self.hold_lease(lease, actor.participant());
         self.vacate(place);
-        Ok(lease)
+        lease
     }
 
     /// Takes a free lease record.
@@ -145,8 +154,8 @@ impl Ring {
         };
         store(at::slot::META, meta.0);
         store(self.lease_position(), position);
-        if meta.kind() == Meta::BLOCKS {
-            let [first, rest] = slot.descriptor().words();
+        if meta.kind() != Meta::INLINE {
+            let [first, rest] = slot.payload_words();
             store(at::slot::PAYLOAD, first);
             store(at::slot::PAYLOAD + 8, rest);
         } else {

@@ -7,6 +7,7 @@
 use super::layout::{Geometry, at};
 use super::position::{POSITION_MASK, Positions};
 use super::slot::{Room, Slot};
+use super::stream::Streams;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::blocks::Pool;
 use crate::memory::{Memory, OutOfBounds, Records, Region, Word64};
@@ -39,6 +40,7 @@ pub struct Ring {
     pub(super) leases: Region,
     pub(super) lease_size: usize,
     pub(super) pool: Pool,
+    pub(super) streams: Streams,
     /// Tombs made and messages given back by repairs through this very value. Private
     /// memory.
     pub(super) tombs_made: AtomicU64,
@@ -79,6 +81,7 @@ impl Ring {
             leases: memory.region(geometry.leases_at, leases)?,
             lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
             pool: Pool::new(memory, geometry.pool, freed)?,
+            streams: Streams::new(memory, &geometry)?,
             tombs_made: AtomicU64::new(0),
             given_back: AtomicU64::new(0),
             geometry,

@@ -282,6 +282,7 @@ fn counted<T>(
     match &mut result {
         Try::Done(Ok(_)) => {}
         Try::Done(Err(GetError::Long(grant))) => grant.set_task(),
+        Try::Done(Err(GetError::Stream(stream))) => stream.set_task(),
         _ => attachment.forget_task(),
     }
     result
