@@ -7,6 +7,7 @@
 use super::attachment::Attachment;
 use super::blocking::{Ended, PutError, Try, put_failed, wait};
 use super::grants;
+use super::long::Place;
 use super::position::POSITION_MASK;
 use super::put::{ATTEMPTS, TryPut};
 use super::ring::Ring;
@@ -104,9 +105,12 @@ impl Ring {
                 continue;
             }
             if self.positions.distance(tail, head) != Some(self.capacity()) {
+                if self.drop_void(Place::slot(self.positions.lap_before(tail))) {
+                    continue;
+                }
                 return Err(TryPut::Pending(self.positions.lap_before(tail)));
             }
-            if state == State::of(Phase::Tomb, self.positions.lap(head)) {
+            if self.is_dud(head, state) {
                 self.retire(actor, head);
                 continue;
             }

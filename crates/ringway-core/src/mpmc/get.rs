@@ -101,7 +101,7 @@ impl Ring {
         let head = self.dequeue_pos.load(Relaxed);
         match self.get_at::<ANNOUNCE>(actor, buffer, head) {
             At::Done(answer) => answer,
-            At::Lost(_) | At::NotFree => self.get_slow::<ANNOUNCE>(actor, buffer),
+            At::Lost(_) | At::NotFree | At::Void => self.get_slow::<ANNOUNCE>(actor, buffer),
         }
     }
 
@@ -125,12 +125,26 @@ impl Ring {
             return At::Lost(seen);
         }
         let Some(len) = slot.read(self.room, buffer) else {
-            return At::Done(self.get_long(actor, head, buffer));
+            return self.get_named(actor, head, buffer);
         };
         slot.release(self.positions.lap_after(lap));
         self.not_full.notify();
         self.actors.count_one(actor, Committed::Get);
         At::Done(Ok(len))
+    }
+
+    #[cold]
+    fn get_named(
+        &self,
+        actor: &mut Actor,
+        head: u64,
+        buffer: &mut [u8],
+    ) -> At<Result<usize, TryGet>> {
+        match self.get_long(actor, head, buffer) {
+            Ok(None) => At::Void,
+            Ok(Some(len)) => At::Done(Ok(len)),
+            Err(why) => At::Done(Err(why)),
+        }
     }
 
     /// The first attempt failed. Apart from it, so that it stays short.
@@ -150,6 +164,13 @@ impl Ring {
                 At::Lost(seen) => {
                     head = seen;
                     spin_hint();
+                    continue;
+                }
+                At::Void => {
+                    // Progress, bounded as by tombs.
+                    attempts += u32::from(tombs > 0);
+                    tombs = tombs.saturating_sub(1);
+                    head = self.dequeue_pos.load(Relaxed);
                     continue;
                 }
                 At::NotFree => {}
@@ -267,8 +288,13 @@ impl Ring {
         buffer: &mut [u8],
     ) -> Option<Result<usize, TryGet>> {
         let places = &mut self.given_back_places();
-        let place = self.claim_redelivered(actor.participant(), places)?;
-        Some(self.get_taken(actor, place, buffer))
+        loop {
+            let place = self.claim_redelivered(actor.participant(), places)?;
+            // Else the name of a stream that is over. Bounded by the places.
+            if let Some(answer) = self.get_taken(actor, place, buffer).transpose() {
+                return Some(answer);
+            }
+        }
     }
 
     // ---- Shutting down --------------------------------------------------------

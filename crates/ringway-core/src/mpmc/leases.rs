@@ -45,8 +45,10 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
-        let place = self.take_in_place(actor)?;
-        self.to_lease(actor, place)
+        self.past_voids(|| {
+            let place = self.take_in_place(actor)?;
+            self.to_lease(actor, place)
+        })
     }
 
     /// As [`try_take`](Self::try_take), but for one that is not kept for long: it stays in
@@ -105,16 +107,17 @@ impl Ring {
     }
 
     /// Moves a taken message from its slot to a lease record, if there is one, so that
-    /// the slot is free. One that is no message is released.
-    fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Place, TryGet> {
+    /// the slot is free. One that is no message is released; `None` for the name of a stream
+    /// that is over.
+    fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Option<Place>, TryGet> {
         if let Some(named) = self.cell(place).stream() {
-            return Err(self.meet_stream(actor, place, named));
+            return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
         if self.contents(place).is_none() {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         }
-        Ok(self.move_to_lease(actor, place))
+        Ok(Some(self.move_to_lease(actor, place)))
     }
 
     /// Moves what the caller has taken to a lease record, if it is in a slot and there is
@@ -185,9 +188,9 @@ impl Ring {
 
     /// Messages in lease records that were given back.
     pub(super) fn leases_given_back(&self) -> u64 {
-        let phase = |lease| self.phase_at(Place::lease(lease));
-        let leases = 0..self.geometry().leases;
-        leases.filter(|lease| phase(*lease) == Some(Phase::Redeliver)).count() as u64
+        let waits = |lease: &Place| self.phase_at(*lease) == Some(Phase::Redeliver);
+        let leases = (0..self.geometry().leases).map(Place::lease);
+        leases.filter(|lease| waits(lease) && !self.is_void(*lease)).count() as u64
     }
 
     fn phase_at(&self, place: Place) -> Option<Phase> {

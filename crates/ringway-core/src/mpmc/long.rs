@@ -263,14 +263,14 @@ impl Ring {
 
     // ---- Getting ----------------------------------------------------------------
 
-    /// The message at `head`, which was claimed, is not in its slot.
+    /// The message at `head`, which was claimed, is not in its slot. `None`: nor elsewhere.
     #[cold]
     pub(super) fn get_long(
         &self,
         actor: &mut Actor,
         head: u64,
         buffer: &mut [u8],
-    ) -> Result<usize, TryGet> {
+    ) -> Result<Option<usize>, TryGet> {
         self.mark_taken(head, actor.participant());
         self.get_taken(actor, Place::slot(head), buffer)
     }
@@ -286,19 +286,20 @@ impl Ring {
     }
 
     /// Copies a message that the caller has taken, and gives its place free; or leaves it
-    /// taken, if it is in blocks and longer than the buffer, or streamed.
+    /// taken, if it is in blocks and longer than the buffer, or streamed. `None` if it was the
+    /// name of a stream that is over: then nothing was taken.
     pub(super) fn get_taken(
         &self,
         actor: &mut Actor,
         place: Place,
         buffer: &mut [u8],
-    ) -> Result<usize, TryGet> {
+    ) -> Result<Option<usize>, TryGet> {
         let cell = self.cell(place);
         if cell.meta().kind() == Meta::BLOCKS && cell.descriptor().len > buffer.len() as u64 {
             return Err(TryGet::Long(place));
         }
         if let Some(named) = cell.stream() {
-            return Err(self.meet_stream(actor, place, named));
+            return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
         let Some(contents) = self.contents(place) else {
             actor.stop_counting();
@@ -311,7 +312,21 @@ impl Ring {
             actor.stop_counting();
         }
         self.release_taken(actor, place);
-        copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
+        copied.map(|()| Some(contents.len())).map_err(|_| WRONG_LENGTH)
+    }
+
+    /// Repeats a take that met the name of a stream that is over: at most as often as there
+    /// are places for one.
+    pub(super) fn past_voids<R>(
+        &self,
+        mut once: impl FnMut() -> Result<Option<R>, TryGet>,
+    ) -> Result<R, TryGet> {
+        for _ in 0..=self.capacity() + self.geometry().leases {
+            if let Some(taken) = once()? {
+                return Ok(taken);
+            }
+        }
+        Err(TryGet::Busy)
     }
 
     /// What a message that the caller has taken consists of; `None` if it makes no sense.
@@ -391,7 +406,7 @@ impl Ring {
                 // ORDERING mpmc-commit (acquire): as in `Ring::state`.
                 cell.state().is_some_and(|word| word.load(Acquire) == state)
             }
-            Take::Batch => false,
+            Take::Batch | Take::Stream { .. } => false,
         }
     }
 

@@ -7,15 +7,39 @@
 //!       write bytes while there is room   ───────────→    copy bytes to private memory
 //!       written = epoch, position   RMW                   read = epoch, position   CAS
 //!       record is TAKEN: return Ok  ←─────────────────    record: OPEN → TAKEN     CAS, COMMIT
-//!       record: FREE; give the blocks back                give the lease record free
+//!       done with the record, give the blocks back        count it, done with the record
 //! ```
 //!
 //! # The only truth
 //!
-//! One word per record, `generation:48 | owner:12 | phase:4`. A slot names the record and
-//! the exact word it must have. Whoever takes a slot whose word does not match any more has
-//! taken nothing: the putter has withdrawn, died, or been told that the message was taken. So
-//! who withdraws or repairs changes that one word, and need not find the slot.
+//! One word per record, `generation:36 | getter:12 | putter:12 | phase:4`. A slot names the
+//! record and the exact word it must have. Whoever takes a slot whose word does not match any
+//! more has taken nothing: the putter has withdrawn or died, or was told that the message was
+//! taken. So who withdraws or repairs changes that one word, and need not find the slot.
+//!
+//! Nobody makes a tomb of such a slot either: two would have to agree on it, one of whom is
+//! just taking it. It stays as it is, and every way past it is one that was there before:
+//!
+//! * FULL at the head: getters take it by an ordinary get and drop it; putters that find the
+//!   ring full of it do the same, as with a tomb. Behind older messages it keeps its place
+//!   until those are taken, as a tomb does.
+//! * REDELIVER: getters claim it as ever and drop it; putters and repair free it by the
+//!   exchange with which a getter would have claimed it.
+//! * TAKEN: is its getter's, and that one finds out.
+//!
+//! # Who is done with a record
+//!
+//! ```text
+//!                  withdrawn, or the putter died
+//! FREE ──→ OPEN ─────────────────────────────────────────────────────────→ FREE
+//!            │ a getter has all of it: COMMIT
+//!            └──→ TAKEN ──→ PUT (the putter knows) ─── the getter is done ──→ FREE
+//!                   └─────→ GOT (the getter is done) ─ the putter knows ────→ FREE
+//! ```
+//!
+//! After the commit both still need the word: the putter, to return; the getter, or the
+//! repair of its death, to count what it took. The last of them frees the record. Neither
+//! waits for the other: one that is stopped there keeps a record, and no call.
 //!
 //! # Epochs
 //!
@@ -23,7 +47,7 @@
 //! message back at its deadline, leaves it to another, who begins a new *epoch*: both
 //! positions carry it, and bytes that were written in another one are never accepted. The
 //! putter sees the new epoch and begins again at byte 0. An epoch in which nothing was read
-//! is used as it is; so epochs are never more than one ahead of the putter's answer.
+//! is used as it is.
 //!
 //! A getter that was stopped and whose stream is long over can do no harm: every copy is
 //! accepted by a compare-and-swap of `read` from the exact word of its own last step, and
@@ -53,31 +77,68 @@ pub(super) struct Truth(pub(super) u64);
 impl Truth {
     const PHASE: u64 = 0xF;
     const OPEN: u64 = 1;
+    /// Committed; both sides are still to be done with it.
     const TAKEN: u64 = 2;
-    const OWNER_SHIFT: u32 = 4;
-    const GENERATION_SHIFT: u32 = 16;
+    /// Committed, and the putter knows.
+    const PUT: u64 = 3;
+    /// Committed, and the getter has counted it.
+    const GOT: u64 = 4;
+    const PUTTER_SHIFT: u32 = 4;
+    const GETTER_SHIFT: u32 = 16;
+    const GENERATION_SHIFT: u32 = 28;
+
+    fn phase(self) -> u64 {
+        self.0 & Self::PHASE
+    }
+
+    fn participant(self, shift: u32) -> u32 {
+        #[allow(clippy::cast_possible_truncation, reason = "12 bits")]
+        let participant = (self.0 >> shift & 0xFFF) as u32;
+        participant
+    }
+
+    fn in_phase(self, phase: u64) -> Self {
+        Self(self.0 & !Self::PHASE | phase)
+    }
 
     pub(super) fn is_free(self) -> bool {
-        self.0 & Self::PHASE == 0
+        self.phase() == 0
+    }
+
+    pub(super) fn is_open(self) -> bool {
+        self.phase() == Self::OPEN
+    }
+
+    /// Whether a getter has committed and somebody is not done with it yet.
+    pub(super) fn is_taken(self) -> bool {
+        matches!(self.phase(), Self::TAKEN | Self::PUT | Self::GOT)
     }
 
     /// The participant that puts.
-    pub(super) fn owner(self) -> u32 {
-        #[allow(clippy::cast_possible_truncation, reason = "12 bits")]
-        let owner = (self.0 >> Self::OWNER_SHIFT & 0xFFF) as u32;
-        owner
+    pub(super) fn putter(self) -> u32 {
+        self.participant(Self::PUTTER_SHIFT)
     }
 
-    /// The word of the next stream, `owner`'s.
-    pub(super) fn opened(self, owner: u32) -> Self {
+    /// The participant that has taken it, once one has.
+    pub(super) fn getter(self) -> u32 {
+        self.participant(Self::GETTER_SHIFT)
+    }
+
+    /// Whether both are of the same stream.
+    pub(super) fn is_of(self, other: Self) -> bool {
+        self.0 >> Self::GENERATION_SHIFT == other.0 >> Self::GENERATION_SHIFT
+    }
+
+    /// The word of the next stream, `putter`'s.
+    pub(super) fn opened(self, putter: u32) -> Self {
         let generation = (self.0 >> Self::GENERATION_SHIFT).wrapping_add(1);
-        let owner = u64::from(owner & 0xFFF) << Self::OWNER_SHIFT;
-        Self(generation << Self::GENERATION_SHIFT | owner | Self::OPEN)
+        let putter = u64::from(putter & 0xFFF) << Self::PUTTER_SHIFT;
+        Self(generation << Self::GENERATION_SHIFT | putter | Self::OPEN)
     }
 
-    /// The same stream, committed by its getter.
-    pub(super) fn taken(self) -> Self {
-        Self(self.0 & !Self::PHASE | Self::TAKEN)
+    /// The same stream, committed by `getter`.
+    pub(super) fn taken(self, getter: u32) -> Self {
+        Self(self.0 | u64::from(getter & 0xFFF) << Self::GETTER_SHIFT).in_phase(Self::TAKEN)
     }
 
     /// The stream is over.
@@ -85,8 +146,22 @@ impl Truth {
         Self(self.0 >> Self::GENERATION_SHIFT << Self::GENERATION_SHIFT)
     }
 
-    pub(super) fn is_open(self) -> bool {
-        self.0 & Self::PHASE == Self::OPEN
+    /// The same once its putter is done with it: withdraws it if nobody has committed.
+    pub(super) fn without_putter(self) -> Option<Self> {
+        match self.phase() {
+            Self::OPEN | Self::GOT => Some(self.freed()),
+            Self::TAKEN => Some(self.in_phase(Self::PUT)),
+            _ => None,
+        }
+    }
+
+    /// The same once the getter that has committed is done with it.
+    pub(super) fn without_getter(self) -> Option<Self> {
+        match self.phase() {
+            Self::TAKEN => Some(self.in_phase(Self::GOT)),
+            Self::PUT => Some(self.freed()),
+            _ => None,
+        }
     }
 }
 
@@ -165,8 +240,31 @@ impl Record {
 
     pub(super) fn truth(&self) -> Truth {
         // ORDERING stream-truth (acquire): who finds the stream open finds what its putter
-        // wrote into the record; who finds it taken, that the getter has all of it.
-        Truth(self.truth.load(Acquire))
+        // wrote into the record; who finds it taken, that the getter has all of it. SeqCst: a
+        // sleeper's last look, as in `put_blocked`.
+        Truth(self.truth.load(SeqCst))
+    }
+
+    /// Changes the truth by `step`, as long as it is one that `concerns` the caller and has a
+    /// next. What it was before, if it was changed.
+    pub(super) fn step(
+        &self,
+        concerns: impl Fn(Truth) -> bool,
+        step: impl Fn(Truth) -> Option<Truth>,
+    ) -> Option<Truth> {
+        // A stream has so many steps; each failure is one of the other side's.
+        const STEPS: u32 = 4;
+        for _ in 0..STEPS {
+            let seen = self.truth();
+            let next = step(seen).filter(|_| concerns(seen))?;
+            // ORDERING stream-truth (SeqCst): commit, withdrawal and repair exclude each other.
+            // The release: who finds it over, or opens it next, finds us done with it. An RMW
+            // before the look for sleepers. Failure: looked at again.
+            if self.truth.compare_exchange(seen.0, next.0, SeqCst, Relaxed).is_ok() {
+                return Some(seen);
+            }
+        }
+        None
     }
 
     /// Says where the bytes will be. Published with the slot.
@@ -217,6 +315,14 @@ impl Streams {
     pub(super) fn broadcast(&self) {
         self.iter().for_each(Record::broadcast);
     }
+
+    /// As [`broadcast`](Self::broadcast), if anybody may wait.
+    pub(super) fn notify_all(&self) {
+        for record in self.iter() {
+            record.more.notify_all();
+            record.room.notify_all();
+        }
+    }
 }
 
 impl Cell<'_> {
@@ -250,73 +356,48 @@ impl Ring {
         record.truth() != named.truth || !named.truth.is_open()
     }
 
-    /// Takes the name of a stream that is over from where it waits, so that it holds up
-    /// nobody and counts for nothing: the slot of `position`, if it was offered there, and
-    /// lease records. Where a getter has it, that one finds out.
-    pub(super) fn bury_stream(&self, position: u64, named: Named) {
-        let slot = Place::slot(position);
-        if self.cell(slot).stream() == Some(named) {
-            self.bury_slot(position);
-        }
-        for lease in (0..self.geometry().leases).map(Place::lease) {
-            let cell = self.cell(lease);
-            let Some(word) = cell.state() else { continue };
-            // ORDERING lease-record (acquire): what the record holds.
-            let state = State(word.load(Acquire));
-            if state.phase() == Some(Phase::Redeliver) && cell.stream() == Some(named) {
-                // ORDERING lease-record (SeqCst): a taker or another who buries was quicker,
-                // or nobody meets it.
-                let _ = word.compare_exchange(state.0, state.next_lease().0, SeqCst, Relaxed);
-            }
-        }
+    /// Whether there is nothing to be had in the slot of `position`, which is in `state`: it is
+    /// a tomb, or names a stream that is over. That lasts: who claims the position then may
+    /// drop what it holds.
+    pub(super) fn is_dud(&self, position: u64, state: State) -> bool {
+        let lap = self.positions.lap(position);
+        state == State::of(Phase::Tomb, lap)
+            || state == State::of(Phase::Full, lap) && self.is_void(Place::slot(position))
     }
 
-    /// The slot of `position` names a stream that is over, unless it has been used again:
-    /// makes a tomb of it, or frees it if it was given back. A getter that has claimed it
-    /// and not said so overwrites the tomb and finds out itself.
-    pub(super) fn bury_slot(&self, position: u64) {
-        let Some(word) = self.state_word(position) else { return };
-        let lap = self.positions.lap(position);
-        // Before the tomb: who counts messages must not miss it.
-        self.set_mark(marks::TOMBS);
-        let next = State::of(Phase::Empty, self.positions.lap_after(lap));
-        let changes = [
-            (State::of(Phase::Full, lap), State::of(Phase::Tomb, lap)),
-            (State::of(Phase::Redeliver, lap), next),
-        ];
-        for (from, to) in changes {
-            // ORDERING mpmc-commit (SeqCst): what sleepers wait for changes here; the look
-            // for them follows. Failure: somebody has it, and finds out.
-            if word.compare_exchange(from.0, to.0, SeqCst, Relaxed).is_ok() {
-                self.not_full.notify();
-            }
+    /// Frees a place in REDELIVER that names a stream that is over. `true` if this call did.
+    pub(super) fn drop_void(&self, place: Place) -> bool {
+        let cell = self.cell(place);
+        let Some(word) = cell.state() else { return false };
+        // ORDERING mpmc-commit (acquire): the name, as for FULL.
+        let state = State(word.load(Acquire));
+        if state.phase() != Some(Phase::Redeliver) || !self.is_void(place) {
+            return false;
         }
+        let free = match place.position() {
+            Some(_) => State::of(Phase::Empty, self.positions.lap_after(state.lap())),
+            None => state.next_lease(),
+        };
+        // In this state a place is anybody's to claim, and this is a claim and its commit.
+        // ORDERING mpmc-commit (SeqCst): what sleepers wait for changes here; the look for
+        // them follows. Failure: another was quicker.
+        word.compare_exchange(state.0, free.0, SeqCst, Relaxed).is_ok()
     }
 
     // ---- Repair -----------------------------------------------------------------
 
-    /// Ends the streams of a dead putter. Before its slots are looked at: they name nothing
-    /// then.
+    /// The dead is done with its streams: as putter and as getter that has committed. Before
+    /// its slots are looked at: what they name of its streams is nothing then. After its takes
+    /// are counted: they tell by these words.
     pub(super) fn settle_streams(&self, dead: u32) {
         for record in self.streams.iter() {
-            let seen = record.truth();
-            if !seen.is_free() && seen.owner() == dead {
-                // ORDERING stream-truth (SeqCst): the getter looks at it once more before its
-                // commit, which fails. Failure: another repairer, or that getter's commit:
-                // then the message was taken, and the next look ends it.
-                if record.truth.compare_exchange(seen.0, seen.freed().0, SeqCst, Relaxed).is_err() {
-                    let now = record.truth();
-                    if now == seen.taken() {
-                        // ORDERING stream-truth (SeqCst): as above.
-                        let _ =
-                            record.truth.compare_exchange(now.0, now.freed().0, SeqCst, Relaxed);
-                    }
-                }
-            }
+            record.step(|truth| truth.putter() == dead, Truth::without_putter);
+            record.step(|truth| truth.getter() == dead, Truth::without_getter);
         }
     }
 
-    /// Makes tombs of what is offered and over.
+    /// Frees what was given back and names a stream that is over, and marks the slots with
+    /// such a name that nobody has claimed.
     pub(super) fn bury_streams(&self) {
         if !self.streams() {
             return;
@@ -324,21 +405,13 @@ impl Ring {
         for index in 0..self.capacity() {
             let Some(state) = self.state(index) else { continue };
             let position = self.positions.at(state.lap(), index);
-            let there = matches!(state.phase(), Some(Phase::Full | Phase::Redeliver));
-            // A slot that is used again meanwhile has another lap, and is left alone.
-            if there && self.is_void(Place::slot(position)) {
-                self.bury_slot(position);
+            if self.is_dud(position, state) {
+                self.set_mark(marks::TOMBS);
             }
+            self.drop_void(Place::slot(position));
         }
         for lease in (0..self.geometry().leases).map(Place::lease) {
-            let cell = self.cell(lease);
-            let Some(word) = cell.state() else { continue };
-            // ORDERING lease-record (acquire): what the record holds.
-            let state = State(word.load(Acquire));
-            if state.phase() == Some(Phase::Redeliver) && self.is_void(lease) {
-                // ORDERING lease-record (SeqCst): as in `bury_stream`.
-                let _ = word.compare_exchange(state.0, state.next_lease().0, SeqCst, Relaxed);
-            }
+            self.drop_void(lease);
         }
     }
 }
@@ -353,8 +426,17 @@ mod tests {
         assert!(free.is_free() && !free.is_open());
         let open = free.opened(4095);
         assert!(open.is_open() && !open.is_free());
-        assert_eq!((open.owner(), open.taken().owner()), (4095, 4095));
-        assert!(!open.taken().is_open() && open.taken().freed().is_free());
+        let taken = open.taken(77);
+        assert_eq!((open.putter(), open.getter()), (4095, 0));
+        assert_eq!((taken.putter(), taken.getter()), (4095, 77));
+        assert!(!taken.is_open() && taken.is_taken() && taken.is_of(open));
+        let (put, got) = (taken.without_putter().unwrap(), taken.without_getter().unwrap());
+        assert!(put.is_taken() && got.is_taken() && put != got);
+        assert_eq!((put.without_putter(), got.without_getter()), (None, None));
+        for over in [put.without_getter(), got.without_putter(), open.without_putter()] {
+            assert_eq!(over, Some(open.freed()), "the last one frees it");
+        }
+        assert_eq!((free.without_putter(), open.without_getter()), (None, None));
         assert_ne!(open.freed().opened(4095), open, "a generation later");
         let mark = Mark(u64::MAX);
         assert_eq!(mark.next(), Mark(0), "epochs come round without touching the position");

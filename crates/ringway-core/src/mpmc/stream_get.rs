@@ -4,13 +4,16 @@ use super::get::TryGet;
 use super::long::Place;
 use super::put::ATTEMPTS;
 use super::ring::Ring;
-use super::stream::{Mark, Named, Record};
+use super::stream::{LONGEST_STREAM, Mark, Named, Record, Truth};
 use super::stream_put::PIECES;
 use crate::blocks::Chain;
-use crate::peer::{Actor, Committed};
+use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::fence;
 
+/// How often one who takes a stream begins it anew because somebody else moved its position:
+/// by the protocol never, but for one that stood still for 2^20 epochs.
+const RESTARTS: u32 = 8;
 /// A buffer grows by no less, unless the message ends before.
 const LEAST_GROWTH: usize = 64 << 10;
 
@@ -24,6 +27,7 @@ pub struct Taking {
     pub(super) named: Named,
     chain: Chain,
     pub(super) read: Mark,
+    restarts: u32,
 }
 
 /// What came of a step.
@@ -48,18 +52,23 @@ impl Ring {
     }
 
     /// Looks at a stream that the caller has taken from its slot, and leaves it there or in
-    /// a lease record. One that is over is dropped.
+    /// a lease record. One that is over is dropped: `None`.
     #[cold]
-    pub(super) fn meet_stream(&self, actor: &mut Actor, place: Place, named: Named) -> TryGet {
+    pub(super) fn meet_stream(
+        &self,
+        actor: &mut Actor,
+        place: Place,
+        named: Named,
+    ) -> Option<TryGet> {
         if self.streams.get(named.index).is_none() {
             self.vacate(place);
-            return TryGet::Corrupted("the number of a stream");
+            return Some(TryGet::Corrupted("the number of a stream"));
         }
         if self.is_void(place) {
             self.vacate(place);
-            return TryGet::Busy;
+            return None;
         }
-        TryGet::Stream(self.move_to_lease(actor, place))
+        Some(TryGet::Stream(self.move_to_lease(actor, place)))
     }
 
     /// Begins to take the stream at `place`, which is the caller's. `Err` is [`Got::Void`] or
@@ -67,6 +76,9 @@ impl Ring {
     #[doc(hidden)]
     pub fn join_stream(&self, place: Place) -> Result<Taking, Got> {
         let named = self.cell(place).stream().ok_or(Got::Corrupted)?;
+        if named.len > LONGEST_STREAM as u64 {
+            return Err(Got::Corrupted);
+        }
         let record = self.streams.get(named.index).ok_or(Got::Corrupted)?;
         for _ in 0..ATTEMPTS {
             // ORDERING stream-read (acquire): before the look at the truth below.
@@ -81,13 +93,13 @@ impl Ring {
             let chain = chain.ok_or(Got::Corrupted)?;
             if seen.position() == 0 {
                 // Nobody has read: what was written is all there.
-                return Ok(Taking { place, named, chain, read: seen });
+                return Ok(Taking { place, named, chain, read: seen, restarts: 0 });
             }
             // ORDERING stream-read (SeqCst): before the look for a sleeping putter, who has
             // to begin again. Relaxed on failure: looked at afresh.
             if record.read.compare_exchange(seen.0, seen.next().0, SeqCst, Relaxed).is_ok() {
                 record.room.notify();
-                return Ok(Taking { place, named, chain, read: seen.next() });
+                return Ok(Taking { place, named, chain, read: seen.next(), restarts: 0 });
             }
         }
         Err(Got::Corrupted)
@@ -116,15 +128,15 @@ impl Ring {
         let Some(there) = there.filter(|_| written.position() <= len) else {
             return Got::Corrupted;
         };
-        // To the end of a piece: so nothing goes round the buffer.
-        let piece = room / PIECES;
-        let many = there.min(piece - from % piece);
+        // A whole piece or all the rest, as the putter writes them: so nothing goes round the
+        // buffer, and a message comes in so many steps.
+        let many = (room / PIECES).min(len - from);
+        if there < many {
+            return Got::Nothing;
+        }
         let (Ok(many), Ok(at)) = (usize::try_from(many), usize::try_from(from % room)) else {
             return Got::Corrupted;
         };
-        if many == 0 {
-            return Got::Nothing;
-        }
         let begin = to.len();
         if to.capacity() - begin < many {
             let rest = usize::try_from(len - from).unwrap_or(usize::MAX);
@@ -150,10 +162,13 @@ impl Ring {
     /// one woke up and was in our way.
     #[cold]
     fn begin_again(&self, stream: &mut Taking, to: &mut Vec<u8>) -> Got {
+        if stream.restarts == RESTARTS {
+            return Got::Corrupted;
+        }
         match self.join_stream(stream.place) {
             Ok(again) => {
                 to.clear();
-                *stream = again;
+                *stream = Taking { restarts: stream.restarts + 1, ..again };
                 Got::Some
             }
             Err(why) => why,
@@ -163,23 +178,54 @@ impl Ring {
     /// COMMIT of a stream that was read whole, or is thrown away unread. `false` if it is
     /// over: then nothing was taken. The place is free in either case.
     pub(super) fn commit_stream(&self, actor: &mut Actor, place: Place, named: Named) -> bool {
-        let taken = self.streams.get(named.index).is_some_and(|record| {
-            // ORDERING stream-truth (SeqCst): excludes a withdrawal; before the look for the
-            // putter that sleeps. Failure: it is over.
-            let done = record
-                .truth
-                .compare_exchange(named.truth.0, named.truth.taken().0, SeqCst, Relaxed)
-                .is_ok();
-            if done {
-                record.room.notify();
-            }
-            done
-        });
+        let taken = self.begin_commit(actor, named);
+        if taken {
+            self.end_commit(actor, named);
+        }
         self.vacate(place);
         if taken {
             self.actors.count_one(actor, Committed::Get);
         }
         taken
+    }
+
+    /// The commit itself, before which is written down, for a task, that it comes.
+    pub(super) fn begin_commit(&self, actor: &mut Actor, named: Named) -> bool {
+        let Some(record) = self.streams.get(named.index) else { return false };
+        let take = Take::Stream { record: named.index, truth: named.truth.0 };
+        self.actors.begin_take(actor, take);
+        let taken = named.truth.taken(actor.participant());
+        // ORDERING stream-truth (SeqCst): excludes a withdrawal; before the look for the
+        // putter that sleeps. Failure: it is over.
+        if record.truth.compare_exchange(named.truth.0, taken.0, SeqCst, Relaxed).is_err() {
+            self.actors.withdraw_take(actor);
+            return false;
+        }
+        record.room.notify();
+        true
+    }
+
+    /// Counts a task that was committed, and is done with the record.
+    pub(super) fn end_commit(&self, actor: &mut Actor, named: Named) {
+        // Before the record may be used again: until then repair can tell that it was taken.
+        self.actors.end_take(actor, 1);
+        let Some(record) = self.streams.get(named.index) else { return };
+        let me = actor.participant();
+        let mine = |truth: Truth| truth.is_of(named.truth) && truth.getter() == me;
+        let before = record.step(mine, Truth::without_getter);
+        if before.and_then(Truth::without_getter).is_some_and(Truth::is_free) {
+            // Putters wait for a record where they wait for blocks.
+            self.pool.freed().notify_all();
+        }
+    }
+
+    /// Whether `getter`, which is dead, has committed the stream of which its intent says
+    /// that it would. Until it was done with the record, nobody opened that again.
+    pub(super) fn has_committed(&self, getter: u32, record: u64, truth: u64) -> bool {
+        self.streams.get(record).is_some_and(|record| {
+            let now = record.truth();
+            now.is_taken() && now.is_of(Truth(truth)) && now.getter() == getter
+        })
     }
 
     /// As [`commit_stream`](Self::commit_stream).
@@ -193,13 +239,14 @@ impl Ring {
     pub fn hand_back_stream(&self, place: Place) {
         if self.is_void(place) {
             self.vacate(place);
-        } else {
-            self.give_back(place);
-            // The putter may withdraw between the look and the giving back, and find it
-            // nowhere.
-            if self.is_void(place) {
-                self.bury_streams();
-            }
+            return;
+        }
+        self.give_back(place);
+        // ORDERING event-announce (SeqCst): who withdraws wakes a putter that waits for the
+        // slot. If that came too early to find it given back, we see here that it is over.
+        fence(SeqCst);
+        if self.drop_void(place) {
+            self.not_full.notify();
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
 use super::stream::{LONGEST_STREAM, Mark, Named, Record, Truth};
-use super::word::{Announcement, Meta, Phase, State};
+use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
-use crate::peer::{Actor, Committed};
+use crate::peer::Actor;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::spin_hint;
 
@@ -22,8 +22,8 @@ pub struct Outgoing {
     chain: Chain,
     /// How far the getter was told that it is.
     written: Mark,
-    /// Where it was offered.
-    position: Option<u64>,
+    /// Whether a slot names it.
+    offered: bool,
 }
 
 /// What came of a step.
@@ -78,7 +78,7 @@ impl Ring {
             })?;
         let named = Named { truth, len: len as u64, index };
         let mut stream =
-            Outgoing { named, chain: Chain::default(), written: Mark(0), position: None };
+            Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
         let begun = self.pool.take(self.stream_buffer(), participant).and_then(|chain| {
             record.describe(self.pool.describe(&chain, participant));
             stream.chain = chain;
@@ -127,9 +127,8 @@ impl Ring {
                     Ok(()) => {
                         self.write_stream_name(tail, stream.named);
                         self.publish(tail);
+                        stream.offered = true;
                         self.not_empty.notify();
-                        self.actors.count_one(actor, Committed::Put);
-                        stream.position = Some(tail);
                         return Ok(());
                     }
                     Err(seen) => tail = seen,
@@ -156,13 +155,9 @@ impl Ring {
     ) -> Result<(), TryPut> {
         match self.offer_stream(actor, stream) {
             Err(TryPut::ShutDown) => {
-                let at = core::cell::Cell::new(None);
                 let named = stream.named;
-                self.put_after_shutdown(actor, |position| {
-                    self.write_stream_name(position, named);
-                    at.set(Some(position));
-                })?;
-                stream.position = at.get();
+                self.put_after_shutdown(actor, |at| self.write_stream_name(at, named))?;
+                stream.offered = true;
                 Ok(())
             }
             other => other,
@@ -180,7 +175,7 @@ impl Ring {
         let Some(record) = self.record_of(stream) else { return Wrote::Corrupted };
         let truth = record.truth();
         if truth != stream.named.truth {
-            let taken = truth == stream.named.truth.taken();
+            let taken = truth.is_taken() && truth.is_of(stream.named.truth);
             return if taken { Wrote::Taken } else { Wrote::Corrupted };
         }
         // ORDERING stream-read (acquire): the getter has copied what is before its position;
@@ -220,25 +215,28 @@ impl Ring {
     /// taken: then it was put.
     #[doc(hidden)]
     pub fn close_stream(&self, stream: Outgoing) -> bool {
-        let Outgoing { named, chain, position, .. } = stream;
+        let Outgoing { named, chain, offered, .. } = stream;
         let Some(record) = self.streams.get(named.index) else { return false };
-        let end = |from: Truth| {
-            // ORDERING stream-truth (SeqCst): the withdrawal and a getter's commit exclude each
-            // other. The release: who opens the record next finds us done with it. Failure:
-            // looked at again.
-            record.truth.compare_exchange(from.0, named.truth.freed().0, SeqCst, Acquire).is_ok()
-        };
-        let withdrawn = end(named.truth);
-        let taken = !withdrawn && end(named.truth.taken());
-        if withdrawn {
+        let mine = |truth: Truth| truth.is_of(named.truth);
+        let before = record.step(mine, Truth::without_putter);
+        if before == Some(named.truth) {
             record.more.broadcast();
-            if let Some(position) = position {
-                self.bury_stream(position, named);
+            if offered {
+                self.pass_over();
             }
         }
         // Also tells those who wait for a record.
         self.pool.free_all(&chain.blocks);
-        taken
+        before.is_some_and(Truth::is_taken)
+    }
+
+    /// A slot, wherever it is, names a stream that is over since just now.
+    fn pass_over(&self) {
+        // Afterwards: who counts and finds none takes the mark down. Killed before it, the
+        // repair of our death marks.
+        self.set_mark(marks::TOMBS);
+        // Whoever waits for room may find this name in its way, and take its place.
+        self.not_full.notify();
     }
 
     /// Where the bytes of a stream are, for its getter.

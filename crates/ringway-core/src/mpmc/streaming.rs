@@ -7,6 +7,7 @@ use super::stream::{LONGEST_STREAM, Named};
 use super::stream_get::Got;
 use super::stream_put::{Outgoing, Wrote};
 use super::word::{IMMEDIATE, SHUTDOWN};
+use crate::peer::Committed;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::fence;
 use crate::wait::{Deadline, Event, Spinner};
@@ -37,7 +38,12 @@ struct Putting<'a> {
 impl Putting<'_> {
     /// Whether the message was taken after all.
     fn end(&mut self) -> bool {
-        self.stream.take().is_some_and(|stream| self.attachment.ring.close_stream(stream))
+        let Some(stream) = self.stream.take() else { return false };
+        let taken = self.attachment.ring.close_stream(stream);
+        if taken {
+            self.attachment.with_actor(|ring, actor| ring.actors.count_one(actor, Committed::Put));
+        }
+        taken
     }
 }
 
@@ -310,8 +316,14 @@ impl Incoming {
     }
 
     fn commit(&mut self) -> bool {
-        let Self { attachment, place, named, .. } = self;
-        let taken = attachment.with_actor(|ring, actor| ring.commit_stream(actor, *place, *named));
+        let (place, named, task) = (self.place, self.named, self.task);
+        let taken = self.attachment.with_actor(|ring, actor| {
+            if task {
+                actor.counting(|actor| ring.commit_stream(actor, place, named))
+            } else {
+                ring.commit_stream(actor, place, named)
+            }
+        });
         self.over = true;
         if !taken {
             self.forget();

@@ -227,12 +227,11 @@ fn a_getter_of_a_stream_dies_after_any_step() {
                     }
                     ring.write_stream(&mut out, &message);
                 }
-                let record = ring.streams.get(stream.named.index).unwrap();
                 it.step(|| {
                     assert_eq!(got, message);
-                    record.truth.store(stream.named.truth.taken().0, SeqCst);
-                    committed = true;
+                    committed = ring.begin_commit(&mut victim, stream.named);
                 });
+                it.step(|| ring.end_commit(&mut victim, stream.named));
                 it.step(|| ring.vacate(stream.place));
             }
             bury(&ring, &fates, VICTIM);
