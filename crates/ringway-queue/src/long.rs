@@ -106,6 +106,22 @@ pub(crate) fn receive(
     Ok(whole.then_some(into))
 }
 
+/// How often a get that may not wait any more goes on after a streamed item that its putter
+/// withdrew, or died with, while it came.
+const VOIDS: u32 = 64;
+
+/// The streamed items of one call that came to nothing.
+#[derive(Default)]
+pub(crate) struct Voids(u32);
+
+impl Voids {
+    /// One more. An error if the call must not go on for ever.
+    pub(crate) fn one_more(&mut self, until: Until) -> Result<(), GetError> {
+        self.0 = self.0.saturating_add(1);
+        if self.0 >= VOIDS && until.passed() { Err(GetError::Contended) } else { Ok(()) }
+    }
+}
+
 pub(crate) fn copy_and_release(
     inner: &Inner,
     grant: ReadGrant,

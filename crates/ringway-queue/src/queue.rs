@@ -2,7 +2,7 @@
 
 use crate::error::{GetError, JoinThreadError, PutError, PutReason, ShutDownError};
 use crate::inner::Inner;
-use crate::long::{self, NotHere};
+use crate::long::{self, NotHere, Voids};
 use crate::scratch;
 use crate::until::Until;
 use core::fmt;
@@ -328,6 +328,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let Some(len) = C::FIXED_LEN else {
             // Whole messages are copied out and given free before they are decoded.
             return scratch::taking(self.inner.ring.payload_size(), |buffer| {
+                let mut voids = Voids::default();
                 loop {
                     match self.inner.get(buffer, until) {
                         Ok(len) => return Ok(C::decode(&buffer[..len.min(buffer.len())])?),
@@ -336,6 +337,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
                             if let Some(bytes) = bytes {
                                 return Ok(C::decode_owned(bytes)?);
                             }
+                            voids.one_more(until)?;
                         }
                         Err(why) => return long::decode::<T, C>(&self.inner, why),
                     }
@@ -346,6 +348,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let mut taken = 0;
         let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
+                let mut voids = Voids::default();
                 taken = loop {
                     match self.inner.get(to, until) {
                         Ok(taken) => break taken,
@@ -355,6 +358,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
                                 to.copy_from_slice(&bytes);
                                 break len;
                             }
+                            voids.one_more(until)?;
                         }
                         Err(why) => return Err(long::refuse(&self.inner, why, len)),
                     }

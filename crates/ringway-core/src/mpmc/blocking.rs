@@ -156,8 +156,8 @@ impl SharedRing {
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] or [`PutError::NoMemory`] at the deadline, [`PutError::Interrupted`] and the lasting
-    /// ones.
+    /// [`PutError::Full`] or [`PutError::NoMemory`] at the deadline, [`PutError::Interrupted`] and
+    /// the lasting ones. A message that is being streamed is not interrupted.
     #[inline]
     pub fn put(
         &self,

@@ -231,7 +231,7 @@ impl fmt::Debug for ReadGrant {
     }
 }
 
-fn put_ended(ended: &Ended, at_deadline: PutError) -> PutError {
+pub(super) fn put_ended(ended: &Ended, at_deadline: PutError) -> PutError {
     match ended {
         Ended::TimedOut => at_deadline,
         Ended::Interrupted => PutError::Interrupted,

@@ -2,6 +2,7 @@
 
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, put_failed, wait};
+use super::grants::put_ended;
 use super::long::Place;
 use super::stream::{LONGEST_STREAM, Named};
 use super::stream_get::Got;
@@ -55,8 +56,9 @@ impl Drop for Putting<'_> {
 
 /// Puts a message that is longer than the pool; returns when a getter has committed.
 ///
-/// Waits in turn for a record and a buffer, for a slot, and for a getter. A signal does not
-/// end it: it would begin anew.
+/// Waits in turn for a record and a buffer, for a slot, and for a getter. Once the message is
+/// offered a signal does not end it: the caller would begin anew, at the end of the queue and
+/// at the first byte, and signals that come often enough would never let it come to an end.
 pub(super) fn put_stream(
     attachment: &Arc<Attachment>,
     message: &[u8],
@@ -69,14 +71,14 @@ pub(super) fn put_stream(
         return Err(PutError::TooLong { len: message.len(), limit: LONGEST_STREAM });
     }
     let open = || stopped(accepted, open_once(attachment, message.len(), accepted.is_some()));
-    let stream = steadily(attachment, ring.pool.freed(), spinner, deadline, || true, open)
-        .unwrap_or(Err(PutError::NoMemory))?;
+    let stream = wait(attachment, ring.pool.freed(), spinner, deadline, || true, open)
+        .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::NoMemory)))?;
     let mut putting = Putting { attachment, stream: Some(stream) };
     let Some(stream) = &mut putting.stream else { return Err(PutError::Full) };
     let hint = || ring.may_have_room();
     let offer = || stopped(accepted, offer_once(attachment, stream, accepted));
-    steadily(attachment, ring.not_full(), spinner, deadline, hint, offer)
-        .unwrap_or(Err(PutError::Full))?;
+    wait(attachment, ring.not_full(), spinner, deadline, hint, offer)
+        .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::Full)))?;
     match pass(attachment, stream, message, spinner, deadline, accepted) {
         Ok(()) => {
             putting.end();
@@ -183,7 +185,7 @@ fn pass(
     }
 }
 
-/// As [`wait`], also through signals. `None` at the deadline.
+/// As [`wait`], also through signals: see [`put_stream`]. `None` at the deadline.
 fn steadily<T, E>(
     attachment: &Attachment,
     event: &Event,

@@ -77,9 +77,7 @@ impl Ring {
         for actor in self.actors.of(dead) {
             match self.actors.pending_take(actor) {
                 // Counted now: its record will be used again, and tell no more.
-                Some(Take::Stream { record, truth })
-                    if self.has_committed(dead, record, truth) =>
-                {
+                Some(Take::Stream { record, truth }) if self.has_committed(dead, record, truth) => {
                     self.actors.count_take(actor);
                 }
                 Some(Take::Stream { .. }) => self.actors.void_take(actor),
