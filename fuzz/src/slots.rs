@@ -144,6 +144,7 @@ fn get(ring: &Ring, actor: &mut Actor, held: &mut Vec<Place>, buffer: &mut [u8])
     match ring.try_get(actor, buffer) {
         Ok(len) => assert!(len <= ring.max_message(), "a message longer than all blocks"),
         Err(TryGet::Long(place)) => held.push(place),
+        Err(TryGet::Stream(place)) => ring.hand_back_stream(place),
         Err(TryGet::Corrupted(_) | TryGet::Pending(_)) => {}
         Err(TryGet::Empty | TryGet::Busy | TryGet::ShutDown) => {}
     }

@@ -10,7 +10,7 @@ fn a_short_storm_ends_well() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(text.lines().last(), Some("storm: ok"), "{text}");
-    let kinds = ["", ", batches", ", blocks", ", grants", ", blocks and batches"];
+    let kinds = ["", ", batches", ", blocks", ", grants", ", streams", ", blocks and batches"];
     let sizes = [1, 2, 3, 64];
     let all = kinds.iter().flat_map(|kind| sizes.map(|slots| format!("N={slots}{kind}: ")));
     for size in all.chain(["total: ".into()]) {
@@ -21,7 +21,9 @@ fn a_short_storm_ends_well() {
         assert!(!size.contains("grants") || line.contains(" 0 taken by the dead (at most 0)"));
     }
     let covered = text.lines().find_map(|line| line.strip_prefix("covered: ")).expect("covered");
-    for kind in ["inline (", "batches (", "blocks (", "grants (", "blocks and batches ("] {
+    for kind in
+        ["inline (", "batches (", "blocks (", "grants (", "streams (", "blocks and batches ("]
+    {
         assert!(covered.contains(kind), "{covered}");
     }
 }

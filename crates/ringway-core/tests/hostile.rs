@@ -6,7 +6,7 @@
 #![cfg(not(loom))]
 
 use ringway_core::memory::{Heap, Memory};
-use ringway_core::mpmc::{Batch, Geometry, Options, Place, Ring, TryGet};
+use ringway_core::mpmc::{Batch, Geometry, Options, Outgoing, Place, Ring, TryGet};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::segment::BODY;
 use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Producer};
@@ -79,7 +79,11 @@ fn rounds(mut round: impl FnMut(u64)) {
 }
 
 /// Runs `body` while another thread scribbles.
-fn with_scribbler(memory: &Memory, is_narrow: fn(u64) -> bool, body: impl FnOnce()) {
+fn with_scribbler(
+    memory: &Memory,
+    is_narrow: impl Fn(u64) -> bool + Copy + Sync,
+    body: impl FnOnce(),
+) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -227,9 +231,13 @@ fn the_byte_ring_bears_words_that_change_meanwhile() {
 
 // ---- The ring of slots -------------------------------------------------------------
 
-/// The four event words of the ring of slots.
-fn narrow_in_slots(at: u64) -> bool {
-    [2, 3, 5].into_iter().any(|line| at == BODY + 128 * line) || at == BODY + 128 * 4 + 64
+/// The event words of the ring of slots, and of its streams.
+fn narrow_in_slots(geometry: Geometry) -> impl Fn(u64) -> bool + Copy + Send + Sync {
+    move |at| {
+        [2, 3, 5].into_iter().any(|line| at == BODY + 128 * line)
+            || at == BODY + 128 * 4 + 64
+            || geometry.is_event_of_stream(at)
+    }
 }
 
 /// Whoever has an odd number may be dead at any time.
@@ -252,7 +260,7 @@ fn slots_memory(slots: u64) -> (Memory, Geometry) {
     // Blocks, or short slots.
     let options = match slots {
         SHORT => Options { exact: true, ..of(8) },
-        _ => Options { pool: 3000, ..of(24) },
+        _ => Options { pool: 3000, streams: 2, ..of(24) },
     };
     let geometry = Geometry::new(&options).unwrap();
     (Memory::new(Heap::new(usize::try_from(geometry.total_len()).unwrap())), geometry)
@@ -277,12 +285,40 @@ fn finish(ring: &Ring, actor: &mut Actor, place: Place, buffer: &mut [u8]) {
     }
 }
 
+/// Takes a stream so far, and commits, gives it back, or leaves it to the repair of a death.
+fn receive(
+    ring: &Ring,
+    actor: &mut Actor,
+    place: Place,
+    reads: u64,
+    out: &mut Option<Outgoing>,
+    message: &[u8],
+) {
+    let mut got = Vec::new();
+    if let Ok(mut stream) = ring.join_stream(place) {
+        for _ in 0..reads {
+            ring.read_stream(&mut stream, &mut got);
+            assert!(got.capacity() <= 256 << 10, "never more than came");
+            if let Some(out) = out {
+                ring.write_stream(out, message);
+            }
+        }
+        match reads % 3 {
+            0 => drop(ring.take_stream(actor, &stream)),
+            1 => ring.hand_back_stream(place),
+            _ => {}
+        }
+    }
+}
+
 fn use_slots(
     memory: &Memory,
+    geometry: Geometry,
     (ring, mut actor): (Ring, Actor),
     mut between: impl FnMut(&mut Random),
 ) {
     let mut random = Random(memory.len());
+    let mut out = None;
     rounds(|round| {
         between(&mut random);
         let message = [0x5A; 32];
@@ -296,7 +332,18 @@ fn use_slots(
         let mut buffer = [0; 3500];
         let most = if random.below(4) == 0 { 3500 } else { 32 };
         let buffer = &mut buffer[..random.length(most)];
-        match random.below(14) {
+        match random.below(16) {
+            14 => {
+                // The one before is withdrawn, wherever it is.
+                if let Some(old) = out.take() {
+                    ring.close_stream(old);
+                }
+                out = ring.open_stream(long.len(), 2);
+                if let Some(stream) = &mut out {
+                    let _ = ring.offer_stream(&mut actor, stream);
+                }
+            }
+            15 => drop(out.as_mut().map(|stream| ring.write_stream(stream, long))),
             12 => {
                 let mut batch = Batch::new();
                 (0..random.below(12)).for_each(|_| batch.push(message));
@@ -308,11 +355,13 @@ fn use_slots(
                 assert!(got.is_err() || got == Ok(batch.len()));
             }
             0 | 1 => drop(ring.try_put(&mut actor, message)),
-            2 | 3 => {
-                if let Err(TryGet::Long(place)) = ring.try_get(&mut actor, buffer) {
-                    finish(&ring, &mut actor, place, buffer);
+            2 | 3 => match ring.try_get(&mut actor, buffer) {
+                Err(TryGet::Long(place)) => finish(&ring, &mut actor, place, buffer),
+                Err(TryGet::Stream(place)) => {
+                    receive(&ring, &mut actor, place, random.below(9), &mut out, long);
                 }
-            }
+                _ => {}
+            },
             8 | 9 => drop(ring.try_put_long(&mut actor, long)),
             10 | 11 => {
                 if let Ok(place) = ring.try_take(&mut actor) {
@@ -328,7 +377,7 @@ fn use_slots(
             ring.shutdown(&mut actor, round.is_multiple_of(128));
             // Anew, from nothing or from anything.
             let fresh = random.below(2) == 0;
-            for at in (BODY..memory.len()).step_by(8).filter(|at| !narrow_in_slots(*at)) {
+            for at in (BODY..memory.len()).step_by(8).filter(|at| !narrow_in_slots(geometry)(*at)) {
                 let word = if fresh { 0 } else { random.word(0) };
                 memory.word64(at).unwrap().store(word, Relaxed);
             }
@@ -340,8 +389,8 @@ fn use_slots(
 fn the_ring_of_slots_bears_any_words() {
     for slots in [1, 3, SHORT, 8] {
         let (memory, geometry) = slots_memory(slots);
-        use_slots(&memory, joined(&memory, geometry), |random| {
-            scribble(&memory, narrow_in_slots, random)
+        use_slots(&memory, geometry, joined(&memory, geometry), |random| {
+            scribble(&memory, narrow_in_slots(geometry), random)
         });
     }
 }
@@ -350,5 +399,6 @@ fn the_ring_of_slots_bears_any_words() {
 fn the_ring_of_slots_bears_words_that_change_meanwhile() {
     let (memory, geometry) = slots_memory(3);
     let joined = joined(&memory, geometry);
-    with_scribbler(&memory, narrow_in_slots, || use_slots(&memory, joined, |_| {}));
+    let narrow = narrow_in_slots(geometry);
+    with_scribbler(&memory, narrow, || use_slots(&memory, geometry, joined, |_| {}));
 }

@@ -19,6 +19,8 @@ pub const DEFAULT_RING_LEN: u64 = 4096;
 /// Bytes for items that are longer than a slot unless told otherwise. An unbounded queue
 /// with all defaults takes just under 1 MiB.
 pub const DEFAULT_POOL_SIZE: u64 = 384 << 10;
+/// Items longer than the pool that are on their way at a time; more wait.
+const STREAMS: u32 = 4;
 /// Bytes of slots that are set aside for grants unless told otherwise.
 const GRANTED: u64 = 8 << 10;
 
@@ -120,8 +122,11 @@ impl Builder {
         self
     }
 
-    /// Bytes for items that are longer than a slot, all together, and of the longest of
-    /// them. Rounded up to whole blocks; 0 for none. While it is used up,
+    /// Bytes for items that are longer than a slot, all together. Rounded up to whole blocks; 0
+    /// for none: then longer ones are refused. An item that is longer than all of it is
+    /// streamed through a part of it: its [`put`](crate::Queue::put) returns when a getter has
+    /// it, and [`try_put`](crate::Queue::try_put) says
+    /// [`WouldStream`](crate::PutReason::WouldStream). While it is used up,
     /// [`put`](crate::Queue::put) waits and [`try_put`](crate::Queue::try_put) says
     /// [`NoMemory`](crate::PutReason::NoMemory).
     ///
@@ -294,6 +299,7 @@ impl Builder {
             actors: self.actors,
             leases: self.leases.unwrap_or_else(|| default_grants(payload)),
             pool: self.pool.unwrap_or_else(|| default_pool(payload, C::FIXED_LEN)),
+            streams: STREAMS,
             exact: u32::try_from(C::FIXED_LEN.unwrap_or(0)) == Ok(payload),
         })?;
         let shape = Shape {
@@ -359,8 +365,8 @@ fn default_pool(payload: u32, fixed: Option<usize>) -> u64 {
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// A queue of at most `capacity` items, with the default options: any serde type of
-    /// up to 384 KiB. See [`Builder`] for others.
+    /// A queue of at most `capacity` items, with the default options: any serde type; what
+    /// is longer than 384 KiB is streamed. See [`Builder`] for others.
     ///
     /// # Errors
     ///

@@ -26,8 +26,12 @@ pub enum PutReason {
     /// until the deadline.
     #[error("the queue's memory for long items is used up")]
     NoMemory,
-    /// The encoding is longer than all the queue's memory for long items, or than the limit
-    /// the queue was made with.
+    /// The encoding is longer than all the queue's memory for long items: it can only be
+    /// streamed to a getter, which takes as long as that does. Only from `try_put`.
+    #[error("the item is longer than the queue's memory, and streaming it would wait")]
+    WouldStream,
+    /// The encoding is longer than the limit the queue was made with; or than all its memory
+    /// for long items, for a grant, or where it has none.
     #[error("the message of {len} bytes is longer than the limit of {limit}")]
     TooLarge {
         /// Bytes of the encoding.
@@ -150,6 +154,13 @@ pub enum GetError {
         len: usize,
         /// The most that may be put.
         limit: usize,
+    },
+    /// The next item is longer than the queue's memory and was not copied as a whole: it
+    /// cannot be lent. It stays for a call that copies. Only from `get_ref` and its kin.
+    #[error("the item of {len} bytes is longer than the queue's memory: it can only be copied")]
+    Streamed {
+        /// Bytes of the item.
+        len: usize,
     },
     /// The bytes are no encoding of the type. The item was consumed; the queue stays
     /// usable.
@@ -281,6 +292,7 @@ pub(crate) fn put_reason(error: mpmc::PutError, label: &str) -> PutReason {
         mpmc::PutError::Full => PutReason::Full,
         mpmc::PutError::NoMemory => PutReason::NoMemory,
         mpmc::PutError::Contended => PutReason::Contended,
+        mpmc::PutError::WouldStream => PutReason::WouldStream,
         mpmc::PutError::ShutDown => PutReason::ShutDown,
         mpmc::PutError::TooLong { len, limit } => PutReason::TooLarge { len, limit },
         other => unusable(other, label).into(),
@@ -296,6 +308,7 @@ pub(crate) fn get_error(error: mpmc::GetError, label: &str) -> GetError {
         mpmc::GetError::ShutDown => GetError::ShutDown,
         mpmc::GetError::Poisoned => GetError::Poisoned,
         mpmc::GetError::Attach(error) => GetError::Engine(error),
+        mpmc::GetError::Streamed { len } => GetError::Streamed { len },
         mpmc::GetError::Corrupted(what) => GetError::Engine(Error::corrupted(label, what)),
         other => GetError::Engine(Error::os("use", label, io::Error::other(other))),
     }
@@ -308,7 +321,7 @@ where
     fn from(error: PutError<T>) -> Self {
         let kind = match &error.reason {
             PutReason::Full | PutReason::Contended => io::ErrorKind::WouldBlock,
-            PutReason::NoMemory => io::ErrorKind::WouldBlock,
+            PutReason::NoMemory | PutReason::WouldStream => io::ErrorKind::WouldBlock,
             PutReason::Closed => io::ErrorKind::NotConnected,
             PutReason::ShutDown => io::ErrorKind::BrokenPipe,
             PutReason::TooLarge { .. } => io::ErrorKind::InvalidInput,
@@ -324,6 +337,7 @@ impl From<GetError> for io::Error {
         let kind = match &error {
             GetError::Empty | GetError::Contended => io::ErrorKind::WouldBlock,
             GetError::Closed => io::ErrorKind::NotConnected,
+            GetError::Streamed { .. } => io::ErrorKind::InvalidInput,
             GetError::ShutDown => io::ErrorKind::UnexpectedEof,
             GetError::Decode(_) | GetError::TooLarge { .. } => io::ErrorKind::InvalidData,
             GetError::Poisoned | GetError::Engine(_) => io::ErrorKind::Other,

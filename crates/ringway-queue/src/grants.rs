@@ -39,7 +39,7 @@
 
 use crate::error::{GetError, PutError, PutReason, get_error, put_reason};
 use crate::inner::Inner;
-use crate::long;
+use crate::long::{self, NotHere, Voids};
 use crate::until::Until;
 use crate::{Pod, Queue, Raw};
 use core::fmt;
@@ -111,7 +111,7 @@ impl<'q> WriteGrant<'q> {
         if inner.is_closed() {
             return Err(PutReason::Closed);
         }
-        let limit = inner.max_message();
+        let limit = inner.max_message().min(inner.ring.max_kept());
         if len > limit {
             return Err(PutReason::TooLarge { len, limit });
         }
@@ -315,20 +315,33 @@ impl Queue<Vec<u8>, Raw> {
             return Err(GetError::Closed);
         }
         let payload = self.inner.ring.payload_size();
-        // Room for what lies in a slot. What it held is of no use any more, but zeroing it
-        // would cost as much as the copy.
-        if buffer.len() < payload {
-            buffer.resize(payload, 0);
-        }
-        match self.inner.get(buffer, until) {
-            Ok(len) => buffer.truncate(len),
-            Err(why) => {
-                let (len, grant) = long::allowed(&self.inner, why)?;
-                buffer.resize(len, 0);
-                long::copy_and_release(&self.inner, *grant, buffer)?;
+        let mut voids = Voids::default();
+        loop {
+            // Room for what lies in a slot. What it held is of no use any more, but zeroing it
+            // would cost as much as the copy.
+            if buffer.len() < payload {
+                buffer.resize(payload, 0);
+            }
+            match self.inner.get(buffer, until) {
+                Ok(len) => {
+                    buffer.truncate(len);
+                    return Ok(());
+                }
+                Err(NotHere::Stream(stream)) => {
+                    let into = std::mem::take(buffer);
+                    if let Some(bytes) = long::receive(&self.inner, *stream, until, into)? {
+                        *buffer = bytes;
+                        return Ok(());
+                    }
+                    voids.one_more(until)?;
+                }
+                Err(why) => {
+                    let (len, grant) = long::allowed(&self.inner, why)?;
+                    buffer.resize(len, 0);
+                    return long::copy_and_release(&self.inner, *grant, buffer);
+                }
             }
         }
-        Ok(())
     }
 }
 

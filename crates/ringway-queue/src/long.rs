@@ -3,14 +3,23 @@
 use crate::error::{GetError, get_error};
 use crate::inner::Inner;
 use crate::scratch;
+use crate::until::Until;
 use ringway_codec::{Codec, DecodeError};
-use ringway_core::mpmc::{self, ReadGrant};
+use ringway_core::mpmc::{self, Incoming, ReadGrant};
+use ringway_core::wait::Deadline;
+use std::time::Duration;
+
+/// How long a call that does not wait stays with a streamed item whose next bytes do not
+/// come: much longer than a putter that runs needs for a piece.
+const PACE: Duration = Duration::from_millis(10);
 
 /// What a get to a buffer came to that did not fill the buffer.
 pub(crate) enum NotHere {
     Error(GetError),
     /// The item is longer than the buffer. It was taken.
     Long(Box<ReadGrant>),
+    /// The item is longer than the queue's memory. It was taken from its place.
+    Stream(Box<Incoming>),
 }
 
 impl NotHere {
@@ -18,6 +27,7 @@ impl NotHere {
     pub(crate) fn from(error: mpmc::GetError, label: &str) -> Self {
         match error {
             mpmc::GetError::Long(grant) => Self::Long(grant),
+            mpmc::GetError::Stream(stream) => Self::Stream(stream),
             error => Self::Error(get_error(error, label)),
         }
     }
@@ -36,6 +46,11 @@ pub(crate) fn decode<T, C: Codec<T>>(inner: &Inner, why: NotHere) -> Result<T, G
 /// An item of another length than the type's. It is consumed.
 #[cold]
 pub(crate) fn refuse(inner: &Inner, why: NotHere, expected: usize) -> GetError {
+    if let NotHere::Stream(stream) = why {
+        let len = stream.len();
+        stream.refuse();
+        return DecodeError(format!("{len} bytes where the type has {expected}").into()).into();
+    }
     match allowed(inner, why) {
         Ok((len, grant)) => {
             grant.release();
@@ -51,6 +66,12 @@ pub(crate) fn allowed(inner: &Inner, why: NotHere) -> Result<(usize, Box<ReadGra
     let grant = match why {
         NotHere::Error(error) => return Err(error),
         NotHere::Long(grant) => grant,
+        NotHere::Stream(stream) => {
+            // Its length is not the type's.
+            let (len, limit) = (stream.len(), inner.max_message());
+            stream.refuse();
+            return Err(GetError::TooLarge { len, limit });
+        }
     };
     let (len, limit) = (grant.len(), inner.max_message());
     if len > limit {
@@ -58,6 +79,47 @@ pub(crate) fn allowed(inner: &Inner, why: NotHere) -> Result<(usize, Box<ReadGra
         return Err(GetError::TooLarge { len, limit });
     }
     Ok((len, grant))
+}
+
+/// Receives a streamed item. `None` if its putter withdrew it or died: there may be another.
+#[cold]
+pub(crate) fn receive(
+    inner: &Inner,
+    stream: Incoming,
+    until: Until,
+    mut into: Vec<u8>,
+) -> Result<Option<Vec<u8>>, GetError> {
+    let (len, limit) = (stream.len(), inner.max_message());
+    if len > limit {
+        // Before any memory is taken for it.
+        stream.refuse();
+        return Err(GetError::TooLarge { len, limit });
+    }
+    let (deadline, pace) = match until {
+        Until::Now => (Deadline::NEVER, Some(PACE)),
+        Until::Deadline(deadline) => (deadline, None),
+    };
+    let received = scratch::getting(inner.policy, |spinner| {
+        stream.receive(&mut into, spinner, deadline, pace)
+    });
+    let whole = received.map_err(|error| get_error(error, inner.ring.label()))?;
+    Ok(whole.then_some(into))
+}
+
+/// How often a get that may not wait any more goes on after a streamed item that its putter
+/// withdrew, or died with, while it came.
+const VOIDS: u32 = 64;
+
+/// The streamed items of one call that came to nothing.
+#[derive(Default)]
+pub(crate) struct Voids(u32);
+
+impl Voids {
+    /// One more. An error if the call must not go on for ever.
+    pub(crate) fn one_more(&mut self, until: Until) -> Result<(), GetError> {
+        self.0 = self.0.saturating_add(1);
+        if self.0 >= VOIDS && until.passed() { Err(GetError::Contended) } else { Ok(()) }
+    }
 }
 
 pub(crate) fn copy_and_release(

@@ -212,7 +212,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
                 return Ok(got);
             }
             // One that stands alone: given back by a dead getter, or too long for a slot.
-            match self.try_get() {
+            match self.get_until(until) {
                 Ok(value) => {
                     into.push(value);
                     return Ok(1);

@@ -25,8 +25,8 @@ const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// Whether there will be room later.
 fn is_no_room(why: &mpmc::PutError) -> bool {
-    use mpmc::PutError::{Contended, Full, NoMemory};
-    matches!(why, Full | Contended | NoMemory)
+    use mpmc::PutError::{Contended, Full, NoMemory, WouldStream};
+    matches!(why, Full | Contended | NoMemory | WouldStream)
 }
 
 /// The overflow of one process for one queue, shared by all its handles.
@@ -54,10 +54,20 @@ struct Items {
     queue: VecDeque<Box<[u8]>>,
     /// Whether there is a feeder.
     feeding: bool,
+    /// Whether the first one is offered as a stream: it does not wait here any more, though
+    /// its bytes do.
+    offered: bool,
     /// Items ever accepted here, those of them that came to an end, and those lost.
     accepted: u64,
     settled: u64,
     lost: usize,
+}
+
+impl Items {
+    /// How many are in no slot.
+    fn waiting(&self) -> usize {
+        self.queue.len() - usize::from(self.offered)
+    }
 }
 
 impl Overflow {
@@ -164,7 +174,7 @@ impl Overflow {
 
     /// Says how many wait, here and to the other processes.
     fn publish_count(&self, items: &Items) -> Result<(), mpmc::PutError> {
-        let waiting = items.queue.len();
+        let waiting = items.waiting();
         // ORDERING overflow-waiting (release): pairs with `put`.
         self.waiting.store(waiting, Release);
         self.ring.set_overflow(waiting as u64)
@@ -188,12 +198,14 @@ impl Overflow {
         let _ = rustix::thread::set_name(c"ringway-feeder");
         while let Some(message) = self.next() {
             let put = loop {
-                match self.ring.put_accepted(&message, &|| self.is_in_vain()) {
+                let (stop, offered) = (|| self.is_in_vain(), || self.offered());
+                match self.ring.put_accepted(&message, &stop, &offered) {
                     Err(mpmc::PutError::Interrupted) => {}
                     other => break other,
                 }
             };
             let mut items = self.items();
+            items.offered = false;
             // After the put: who sees the lower number finds the item. A ring that
             // refuses to be told is corrupted.
             let _ = match put {
@@ -221,6 +233,17 @@ impl Overflow {
             self.progress.changed();
         }
         self.progress.changed();
+    }
+
+    /// The first item is there for others now, and its bytes pass from here.
+    fn offered(&self) {
+        let mut items = self.items();
+        items.offered = true;
+        let waiting = items.waiting();
+        // ORDERING overflow-waiting (release): pairs with `put`.
+        self.waiting.store(waiting, Release);
+        // A ring that refuses to be told is corrupted.
+        let _ = self.ring.moved_overflow(waiting as u64);
     }
 
     /// The next message; `None` ends the feeder.

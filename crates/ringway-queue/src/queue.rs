@@ -2,13 +2,13 @@
 
 use crate::error::{GetError, JoinThreadError, PutError, PutReason, ShutDownError};
 use crate::inner::Inner;
-use crate::long;
+use crate::long::{self, NotHere, Voids};
 use crate::scratch;
 use crate::until::Until;
 use core::fmt;
 use core::marker::PhantomData;
 use ringway_codec::{Codec, DecodeError, Postcard};
-use ringway_core::mpmc::{QuickGet, Stats};
+use ringway_core::mpmc::{Incoming, QuickGet, Stats};
 use ringway_core::wait::WaitPolicy;
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,8 @@ impl<T, C> Queue<T, C> {
     }
 
     /// The most bytes that the encoding of an item may have: the limit that the queue was
-    /// made with, or what its memory for long items holds.
+    /// made with; else 16 TiB where items longer than its memory are streamed, or what fits
+    /// a slot.
     pub fn max_message(&self) -> usize {
         self.inner.max_message()
     }
@@ -224,7 +225,13 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Blocking
     ///
     /// While a bounded queue is full, or its memory for long items used up. An unbounded
-    /// one never blocks.
+    /// one never blocks. An item longer than that memory is streamed to a getter: the call
+    /// ends when one has all of it, and puts nothing if it ends before.
+    ///
+    /// # If the process dies
+    ///
+    /// In the middle of a streamed item, that is dropped. If its getter dies, the next one
+    /// gets it from the beginning.
     ///
     /// # Errors
     ///
@@ -242,7 +249,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     ///
     /// [`PutReason::Full`], also while the oldest item is just being taken;
     /// [`PutReason::NoMemory`], if there is a place and the memory for long items is used
-    /// up; [`PutReason::Contended`]; as [`put`](Self::put).
+    /// up; [`PutReason::WouldStream`], if the item is longer than all of it; [`PutReason::Contended`]; as [`put`](Self::put).
     #[inline]
     pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_until(value, Until::Now)
@@ -270,7 +277,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     }
 
     #[inline]
-    fn get_until(&self, until: Until) -> Result<T, GetError> {
+    pub(crate) fn get_until(&self, until: Until) -> Result<T, GetError> {
         let mut got = QuickGet::MISSED;
         if !self.inner.is_closed() {
             let quick = C::decode_in_place(|to| {
@@ -290,7 +297,20 @@ impl<T, C: Codec<T>> Queue<T, C> {
         match self.inner.explain(got) {
             None => self.get_slow(until),
             Some(Ok(len)) => Err(Self::wrong_len(len)),
+            Some(Err(NotHere::Stream(stream))) => self.get_stream(*stream, until),
             Some(Err(why)) => Err(long::refuse(&self.inner, why, C::FIXED_LEN.unwrap_or_default())),
+        }
+    }
+
+    /// The item comes as a stream. If nothing comes of it, another one.
+    #[cold]
+    fn get_stream(&self, stream: Incoming, until: Until) -> Result<T, GetError> {
+        if let Some(expected) = C::FIXED_LEN.filter(|len| *len != stream.len()) {
+            return Err(long::refuse(&self.inner, NotHere::Stream(Box::new(stream)), expected));
+        }
+        match long::receive(&self.inner, stream, until, Vec::new())? {
+            Some(bytes) => Ok(C::decode_owned(bytes)?),
+            None => self.get_slow(until),
         }
     }
 
@@ -308,9 +328,19 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let Some(len) = C::FIXED_LEN else {
             // Whole messages are copied out and given free before they are decoded.
             return scratch::taking(self.inner.ring.payload_size(), |buffer| {
-                match self.inner.get(buffer, until) {
-                    Ok(len) => Ok(C::decode(&buffer[..len.min(buffer.len())])?),
-                    Err(why) => long::decode::<T, C>(&self.inner, why),
+                let mut voids = Voids::default();
+                loop {
+                    match self.inner.get(buffer, until) {
+                        Ok(len) => return Ok(C::decode(&buffer[..len.min(buffer.len())])?),
+                        Err(NotHere::Stream(stream)) => {
+                            let bytes = long::receive(&self.inner, *stream, until, Vec::new())?;
+                            if let Some(bytes) = bytes {
+                                return Ok(C::decode_owned(bytes)?);
+                            }
+                            voids.one_more(until)?;
+                        }
+                        Err(why) => return long::decode::<T, C>(&self.inner, why),
+                    }
                 }
             });
         };
@@ -318,8 +348,21 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let mut taken = 0;
         let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
-                let got = self.inner.get(to, until);
-                taken = got.map_err(|why| long::refuse(&self.inner, why, len))?;
+                let mut voids = Voids::default();
+                taken = loop {
+                    match self.inner.get(to, until) {
+                        Ok(taken) => break taken,
+                        Err(NotHere::Stream(stream)) if stream.len() == len => {
+                            let bytes = long::receive(&self.inner, *stream, until, Vec::new())?;
+                            if let Some(bytes) = bytes.filter(|bytes| bytes.len() == len) {
+                                to.copy_from_slice(&bytes);
+                                break len;
+                            }
+                            voids.one_more(until)?;
+                        }
+                        Err(why) => return Err(long::refuse(&self.inner, why, len)),
+                    }
+                };
                 Ok::<(), GetError>(())
             })
         })??;
@@ -344,7 +387,8 @@ impl<T, C: Codec<T>> Queue<T, C> {
         self.get_until(Until::NEVER)
     }
 
-    /// Takes one item if there is one now. Never waits.
+    /// Takes one item if there is one now. Never waits; but one longer than the queue's memory
+    /// is received as long as its next bytes come within 10 ms each, and stays otherwise.
     ///
     /// # Errors
     ///

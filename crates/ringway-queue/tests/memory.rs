@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::streams::{bytes, is_whole};
 use common::{Gate, Scene, fork};
 use ringway_queue::{Builder, Queue, Raw};
 
@@ -104,6 +105,55 @@ fn none_in_place(locked: bool) {
         assert!(rise < SLACK, "rose by {rise} bytes");
     })
     .join();
+}
+
+/// An item of `len` bytes through a pool of one MiB: no more than that of it is in the segment.
+fn streamed(len: usize, locked: bool) {
+    const POOL: usize = 1 << 20;
+    let queue: Queue<Vec<u8>, Raw> = Builder::new().pool_size(POOL as u64).bounded(4).unwrap();
+    let (ours, gate) = (&queue, &Gate::new());
+    let putting = fork(move || {
+        if locked {
+            lock_all_memory();
+        }
+        let item = bytes(1, len);
+        let rise = peak(|| {
+            gate.pass();
+            ours.put_bytes(&item).unwrap();
+        });
+        assert!(rise < SLACK, "the putter rose by {rise} bytes beside its item");
+    });
+    let getting = fork(move || {
+        if locked {
+            lock_all_memory();
+        }
+        let rise = peak(|| {
+            gate.open();
+            assert!(is_whole(&ours.get().unwrap(), 1, len));
+        });
+        println!("{len} bytes: the getter rose by {rise}");
+        assert!((len / 2..len + SLACK).contains(&rise), "the getter rose by {rise} bytes");
+        let shared = status("RssShmem");
+        assert!(shared < POOL + SLACK, "{shared} bytes of shared memory");
+    });
+    getting.join();
+    putting.join();
+}
+
+#[test]
+fn a_streamed_item_costs_its_length_on_each_side_and_a_part_of_the_pool() {
+    let _scene = Scene::begin();
+    streamed(64 << 20, false);
+    if may_lock() {
+        streamed(64 << 20, true);
+    }
+}
+
+#[test]
+#[ignore = "takes half a minute in a debug build"]
+fn and_so_does_one_of_a_gib() {
+    let _scene = Scene::begin();
+    streamed(1 << 30, false);
 }
 
 #[test]

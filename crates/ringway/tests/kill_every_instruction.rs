@@ -11,8 +11,8 @@
 //! cargo test --release -p ringway --test kill_every_instruction -- --full --nocapture
 //! ```
 //!
-//! kills at every instruction; of attaching, repair and stops, which are long, at every
-//! change and system call and a sample of the rest. It takes an hour or two. Without
+//! kills at every instruction; of attaching, repair, streams and stops, which are long, at
+//! every change and system call and a sample of the rest. It takes an hour or two. Without
 //! `--full` (or `RINGWAY_KILL=full`) only where the outcome can change, after changes of
 //! the segment and system calls, and at a few places between.
 //! `RINGWAY_KILL_FAIL_FAST=1` ends at the first fault. A word that is no flag chooses the
@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
     use kill::Effort;
     use kill::pipes::Op as PipeOp;
     use kill::rings::Op;
+    use kill::streams::Op as StreamOp;
     use kill::typed::Op as TypedOp;
     use ringway_core::peer::guardian;
     use std::collections::BTreeMap;
@@ -142,6 +143,24 @@ fn main() -> std::process::ExitCode {
         }
     }
     for (name, op) in [
+        ("stream put", StreamOp::Put),
+        ("stream put that is withdrawn", StreamOp::Withdraw),
+        ("stream get", StreamOp::Get),
+        ("stream task get", StreamOp::TaskGet),
+        ("stream repair after its putter", StreamOp::RepairPutter),
+        ("stream repair after its getter", StreamOp::RepairGetter),
+    ] {
+        // Another's guardian would be quicker than the one that is stepped.
+        if wanted(name) && !(guarded && op.repairs()) {
+            good &= kill::streams::operation(name, op, effort.sampled(), &mut paths);
+        }
+        let name = format!("stopped in {name}");
+        // Guardians do nothing about those who live.
+        if wanted(&name) && !guarded {
+            good &= kill::streams::stops(&name, op, effort.sampled().thinner());
+        }
+    }
+    for (name, op) in [
         ("pipe send", PipeOp::Send),
         ("pipe send beside an idle copy", PipeOp::Send),
         ("pipe send of a streamed message", PipeOp::SendLong),
@@ -180,7 +199,9 @@ fn main() -> std::process::ExitCode {
     println!("paths of repair taken: {paths:?}");
     let needed = ["TOMB", "REDELIVER", "FINISHED", "TAKEN", "RETRY", "HALF-REPAIRED"];
     let of_blocks = ["FREEING", "LEASED", "FILLING", "SWEPT"];
-    for path in needed.into_iter().chain(of_blocks) {
+    // The last of a few instructions among thousands: a quick run may miss it.
+    let of_streams = ["STREAM ENDED", "STREAM HALF DONE"].into_iter().take(1 + usize::from(full));
+    for path in needed.into_iter().chain(of_blocks).chain(of_streams) {
         if words.is_empty() && !parted && !paths.contains_key(path) {
             println!("no kill led to {path}: the test has lost its object");
             good = false;

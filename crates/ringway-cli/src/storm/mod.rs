@@ -28,8 +28,8 @@ const BATCH: u64 = 8;
 ///
 /// Two processes put and two get, as fast as they can, through rings of 1, 2, 3 and 64
 /// places, one after the other: messages in slots, one by one and in batches of up to 8;
-/// messages in blocks, most of them longer than a slot, by copy and as grants; and batches of
-/// both. All the time one of the four, chosen by the seed, is
+/// messages in blocks, most of them longer than a slot, by copy and as grants; streams, longer
+/// than all blocks; and batches. All the time one of the four, chosen by the seed, is
 /// killed and replaced. Every message has a number and a pattern. Getters write down
 /// what they took in shared memory that outlives them.
 ///
@@ -66,6 +66,8 @@ enum Cargo {
     Blocks,
     /// The same, taken as grants.
     Grants,
+    /// Some of them longer than all blocks together: they pass as streams.
+    Streams,
 }
 
 /// A ring and how it is used.
@@ -93,6 +95,7 @@ impl Load {
             (Cargo::Blocks, 1) => "blocks",
             (Cargo::Blocks, _) => "blocks and batches",
             (Cargo::Grants, _) => "grants",
+            (Cargo::Streams, _) => "streams",
         }
     }
 }
@@ -104,6 +107,7 @@ fn loads() -> Vec<Load> {
         (Cargo::Inline, BATCH),
         (Cargo::Blocks, 1),
         (Cargo::Grants, 1),
+        (Cargo::Streams, 1),
         (Cargo::Blocks, BATCH),
     ];
     let sizes = [1, 2, 3, 64];
@@ -115,7 +119,7 @@ impl Cargo {
     fn longest(self) -> usize {
         match self {
             Self::Inline => message::LONGEST_SHORT,
-            Self::Blocks | Self::Grants => message::LONGEST,
+            Self::Blocks | Self::Grants | Self::Streams => message::LONGEST,
         }
     }
 }

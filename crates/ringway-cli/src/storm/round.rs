@@ -25,6 +25,8 @@ const MOST: u64 = 1 << 27;
 
 /// Bytes for messages in blocks: few enough that putters wait for them.
 const POOL: u64 = 64 << 10;
+/// The same where the longest messages are longer.
+const SMALL_POOL: u64 = 8 << 10;
 
 /// Putters first.
 const WORKERS: u64 = PUTTERS + GETTERS;
@@ -56,6 +58,9 @@ pub(super) fn run(
         Cargo::Inline => Options::new(slots, payload),
         Cargo::Blocks | Cargo::Grants => {
             Options { pool: POOL, leases: 4, ..Options::new(slots, payload) }
+        }
+        Cargo::Streams => {
+            Options { pool: SMALL_POOL, leases: 4, streams: 2, ..Options::new(slots, payload) }
         }
     };
     let ring = SharedRing::create(Place::Anonymous("storm"), &options, SIGNATURE);

@@ -148,7 +148,7 @@ fn take_batches(ring: &SharedRing, log: &Log, which: u64, most: u64) -> Result<(
 
 fn take_on(ring: &SharedRing, log: &Log, which: u64, grants: bool) -> Result<(), Failure> {
     let mut spinner = Spinner::new(WaitPolicy::Adaptive);
-    let mut buffer = [0; LONGEST];
+    let (mut buffer, mut streamed) = ([0; LONGEST], Vec::new());
     let (mut newest, longest) = (Newest::default(), longest(ring));
     loop {
         let got = if grants {
@@ -160,6 +160,15 @@ fn take_on(ring: &SharedRing, log: &Log, which: u64, grants: bool) -> Result<(),
         };
         match got {
             Ok(()) => {}
+            Err(GetError::Stream(stream)) => {
+                let deadline = Deadline::after(PATIENCE);
+                match stream.receive(&mut streamed, &mut spinner, deadline, None) {
+                    Ok(true) => note(log, which, Some(&streamed), longest, &mut newest),
+                    // Its putter is gone, or did not get on: another try, here or elsewhere.
+                    Ok(false) | Err(GetError::Empty) => {}
+                    Err(e) => return Err(failed("cannot receive", &e)),
+                }
+            }
             Err(GetError::Empty) if log.asked() == STOP => return Ok(()),
             Err(GetError::Empty | GetError::Contended | GetError::Interrupted) => {}
             Err(e) => return Err(failed("cannot get", &e)),

@@ -349,6 +349,7 @@ impl Attachment {
             self.ring.not_empty().broadcast();
             self.ring.not_full().broadcast();
             self.ring.pool.freed().broadcast();
+            self.ring.streams.broadcast();
         }
     }
 

@@ -12,6 +12,7 @@
 
 use super::attachment::Attachment;
 use super::shared::SharedRing;
+use super::streaming::Incoming;
 use super::{Announcement, ReadGrant, TryGet, TryPut, grants};
 use crate::error::Error;
 use crate::wait::{Deadline, Event, Spinner, WaitPolicy, Woken};
@@ -45,7 +46,11 @@ pub enum PutError {
     /// The pool has no room for the message now, although the ring has.
     #[error("the queue's memory for long messages is used up")]
     NoMemory,
-    /// The message fits neither a slot nor the pool.
+    /// The message is longer than the pool. It is streamed to a getter, and that takes as
+    /// long as the getter does: not for a call that never waits.
+    #[error("the message is longer than the queue's memory, and streaming it would wait")]
+    WouldStream,
+    /// The message fits neither a slot nor the pool, and may not be streamed.
     #[error("the message of {len} bytes is longer than the limit of {limit}")]
     TooLong {
         /// Bytes of the message.
@@ -83,6 +88,15 @@ pub enum GetError {
     /// The message was taken and does not fit the buffer: here it is.
     #[error("the message of {} bytes is longer than the buffer", .0.len())]
     Long(Box<ReadGrant>),
+    /// The message is longer than the pool and comes as a stream: here is its beginning.
+    #[error("the message of {} bytes is longer than the queue's memory", .0.len())]
+    Stream(Box<Incoming>),
+    /// The message is longer than the pool and cannot be lent where it lies. It stays.
+    #[error("the message of {len} bytes is longer than the queue's memory: it can only be copied")]
+    Streamed {
+        /// Bytes of the message, as its putter says.
+        len: usize,
+    },
     /// The segment's bytes make no sense. This process will not use it any more.
     #[error("the queue is corrupted: {0}")]
     Corrupted(&'static str),
@@ -142,8 +156,8 @@ impl SharedRing {
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] or [`PutError::NoMemory`] at the deadline, [`PutError::Interrupted`] and the lasting
-    /// ones.
+    /// [`PutError::Full`] or [`PutError::NoMemory`] at the deadline, [`PutError::Interrupted`] and
+    /// the lasting ones. A message that is being streamed is not interrupted.
     #[inline]
     pub fn put(
         &self,
@@ -317,6 +331,10 @@ pub(super) fn get_failed<T>(attachment: &Arc<Attachment>, why: TryGet) -> Try<T,
         TryGet::ShutDown => Try::Done(Err(GetError::ShutDown)),
         TryGet::Long(place) => Try::Done(Err(match ReadGrant::open(attachment, place) {
             Ok(grant) => GetError::Long(Box::new(grant)),
+            Err(error) => error,
+        })),
+        TryGet::Stream(place) => Try::Done(Err(match Incoming::open(attachment, place) {
+            Ok(stream) => GetError::Stream(Box::new(stream)),
             Err(error) => error,
         })),
         TryGet::Corrupted(what) => {

@@ -7,10 +7,12 @@
 use super::attachment::Attachment;
 use super::blocking::{Ended, PutError, Try, put_failed, wait};
 use super::grants;
+use super::long::Place;
 use super::position::POSITION_MASK;
 use super::put::{ATTEMPTS, TryPut};
 use super::ring::Ring;
 use super::shared::SharedRing;
+use super::streaming::{self, Accepted};
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State};
 use crate::peer::{Actor, Committed};
 use crate::sync::Ordering::{Relaxed, SeqCst};
@@ -103,9 +105,12 @@ impl Ring {
                 continue;
             }
             if self.positions.distance(tail, head) != Some(self.capacity()) {
+                if self.drop_void(Place::slot(self.positions.lap_before(tail))) {
+                    continue;
+                }
                 return Err(TryPut::Pending(self.positions.lap_before(tail)));
             }
-            if state == State::of(Phase::Tomb, self.positions.lap(head)) {
+            if self.is_dud(head, state) {
                 self.retire(actor, head);
                 continue;
             }
@@ -126,9 +131,21 @@ impl SharedRing {
     ///
     /// [`PutError::Full`] when it was stopped; [`PutError::ShutDown`] after an
     /// immediate shutdown; [`PutError::Interrupted`] and the lasting ones.
-    pub fn put_accepted(&self, message: &[u8], stop: &dyn Fn() -> bool) -> Result<(), PutError> {
+    ///
+    /// A message that is longer than the pool is there for others before this returns:
+    /// `offered` is called then, and says by [`moved_overflow`](Self::moved_overflow) that it
+    /// waits here no more.
+    pub fn put_accepted(
+        &self,
+        message: &[u8],
+        stop: &dyn Fn() -> bool,
+        offered: &dyn Fn(),
+    ) -> Result<(), PutError> {
         let attachment = self.attachment()?;
         let ring = &attachment.ring;
+        if ring.is_streamed(message.len()) {
+            return stream_accepted(attachment, message, stop, offered);
+        }
         let mut blocks = None;
         if !ring.room.fits(message.len()) {
             // Filled before anything is claimed.
@@ -173,6 +190,7 @@ impl SharedRing {
         if let Ok(attachment) = self.attachment() {
             attachment.ring.not_full().broadcast();
             attachment.ring.pool.freed().broadcast();
+            attachment.ring.streams.broadcast();
         }
     }
 
@@ -182,6 +200,26 @@ impl SharedRing {
     pub fn accepts(&self) -> bool {
         self.any_attachment().ring.accepts()
     }
+}
+
+fn stream_accepted(
+    attachment: &Arc<Attachment>,
+    message: &[u8],
+    stop: &dyn Fn() -> bool,
+    offered: &dyn Fn(),
+) -> Result<(), PutError> {
+    let step = || {
+        attachment.ring.participants().step_overflow(attachment.participant());
+    };
+    // As in `accepted_once`: from here on the message may be counted twice.
+    let after = |there: bool| if there { offered() } else { step() };
+    let accepted = Accepted { stop, offering: &step, offered: &after };
+    let mut spinner = Spinner::new(WaitPolicy::Block);
+    let never = Deadline::NEVER;
+    streaming::put_stream(attachment, message, &mut spinner, never, Some(&accepted))?;
+    // Ends with `moved_overflow`.
+    step();
+    Ok(())
 }
 
 /// Waits without a deadline.

@@ -27,6 +27,9 @@ pub enum TryGet {
     /// caller's now, and stays where it is until the caller
     /// [copies](Ring::copy_taken) and [releases](Ring::release_taken) it.
     Long(Place),
+    /// The next message is longer than the pool and is streamed. It is the caller's now, as
+    /// a [`Long`](Self::Long) one.
+    Stream(Place),
 }
 
 /// The slot was released, and what it held was no message.
@@ -98,7 +101,7 @@ impl Ring {
         let head = self.dequeue_pos.load(Relaxed);
         match self.get_at::<ANNOUNCE>(actor, buffer, head) {
             At::Done(answer) => answer,
-            At::Lost(_) | At::NotFree => self.get_slow::<ANNOUNCE>(actor, buffer),
+            At::Lost(_) | At::NotFree | At::Void => self.get_slow::<ANNOUNCE>(actor, buffer),
         }
     }
 
@@ -122,12 +125,26 @@ impl Ring {
             return At::Lost(seen);
         }
         let Some(len) = slot.read(self.room, buffer) else {
-            return At::Done(self.get_long(actor, head, buffer));
+            return self.get_named(actor, head, buffer);
         };
         slot.release(self.positions.lap_after(lap));
         self.not_full.notify();
         self.actors.count_one(actor, Committed::Get);
         At::Done(Ok(len))
+    }
+
+    #[cold]
+    fn get_named(
+        &self,
+        actor: &mut Actor,
+        head: u64,
+        buffer: &mut [u8],
+    ) -> At<Result<usize, TryGet>> {
+        match self.get_long(actor, head, buffer) {
+            Ok(None) => At::Void,
+            Ok(Some(len)) => At::Done(Ok(len)),
+            Err(why) => At::Done(Err(why)),
+        }
     }
 
     /// The first attempt failed. Apart from it, so that it stays short.
@@ -147,6 +164,13 @@ impl Ring {
                 At::Lost(seen) => {
                     head = seen;
                     spin_hint();
+                    continue;
+                }
+                At::Void => {
+                    // Progress, bounded as by tombs.
+                    attempts += u32::from(tombs > 0);
+                    tombs = tombs.saturating_sub(1);
+                    head = self.dequeue_pos.load(Relaxed);
                     continue;
                 }
                 At::NotFree => {}
@@ -221,6 +245,8 @@ impl Ring {
             None if tail & IMMEDIATE != 0 => TryGet::ShutDown,
             // After the slots: a message moves from there to a record.
             None if self.may_come_back(participant) => TryGet::Empty,
+            // Whoever takes it may give it back.
+            None if self.has_open_stream() => TryGet::Pending(0),
             None => self.drained_of_overflow(tail),
         }
     }
@@ -264,8 +290,13 @@ impl Ring {
         buffer: &mut [u8],
     ) -> Option<Result<usize, TryGet>> {
         let places = &mut self.given_back_places();
-        let place = self.claim_redelivered(actor.participant(), places)?;
-        Some(self.get_taken(actor, place, buffer))
+        loop {
+            let place = self.claim_redelivered(actor.participant(), places)?;
+            // Else the name of a stream that is over. Bounded by the places.
+            if let Some(answer) = self.get_taken(actor, place, buffer).transpose() {
+                return Some(answer);
+            }
+        }
     }
 
     // ---- Shutting down --------------------------------------------------------
@@ -296,6 +327,7 @@ impl Ring {
         self.not_empty.broadcast();
         self.not_full.broadcast();
         self.pool.freed().broadcast();
+        self.streams.broadcast();
     }
 
     /// Whether the ring was shut down.
@@ -323,6 +355,8 @@ impl Ring {
             match self.get_next::<true>(actor, &mut []) {
                 Ok(_) | Err(TryGet::Busy) => {}
                 Err(TryGet::Long(place)) => self.release_taken(actor, place),
+                // Its putter finds the ring shut down, and withdraws.
+                Err(TryGet::Stream(place)) => self.vacate(place),
                 Err(_) => break,
             }
         }

@@ -15,11 +15,13 @@
 //! With a [`WriteGrant`]: the message never was, and its blocks are free again. With a
 //! [`ReadGrant`]: the message goes to another getter.
 
+use super::TryGet;
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
 use super::long::{Contents, Place};
 use super::ring::Ring;
 use super::shared::SharedRing;
+use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
 use crate::blocks::Chain;
 use crate::memory::OutOfBounds;
@@ -229,7 +231,7 @@ impl fmt::Debug for ReadGrant {
     }
 }
 
-fn put_ended(ended: &Ended, at_deadline: PutError) -> PutError {
+pub(super) fn put_ended(ended: &Ended, at_deadline: PutError) -> PutError {
     match ended {
         Ended::TimedOut => at_deadline,
         Ended::Interrupted => PutError::Interrupted,
@@ -301,9 +303,14 @@ impl SharedRing {
         })
     }
 
-    /// The longest message: a slot's, or the whole pool.
+    /// The longest message: a streamed one, if there can be any.
     pub fn max_message(&self) -> usize {
         self.any_attachment().ring.max_message()
+    }
+
+    /// The longest message that is not streamed: a slot's, or the whole pool.
+    pub fn max_kept(&self) -> usize {
+        self.any_attachment().ring.max_kept()
     }
 
     /// Blocks of the pool that are not free, for inspection.
@@ -315,6 +322,14 @@ impl SharedRing {
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
     match attachment.with_actor(Ring::try_take) {
         Ok(place) => Try::Done(ReadGrant::open(attachment, place)),
+        Err(TryGet::Stream(place)) => {
+            let stream = Incoming::open(attachment, place);
+            // Dropped: it is for a call that copies.
+            Try::Done(Err(match stream {
+                Ok(stream) => GetError::Streamed { len: stream.len() },
+                Err(error) => error,
+            }))
+        }
         Err(why) => get_failed(attachment, why),
     }
 }
@@ -328,7 +343,7 @@ fn reserve_once(
     let ring = &attachment.ring;
     // Without a pool nobody would ever make room, not even for nothing.
     if len > ring.pool.bytes() || ring.pool.bytes() == 0 {
-        let limit = ring.max_message();
+        let limit = ring.max_kept();
         return Try::Done(Err(PutError::TooLong { len, limit }));
     }
     // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
@@ -379,6 +394,10 @@ fn reserve(
 
 /// A message that is longer than a slot: puts it in blocks, if there is room now.
 pub(super) fn try_put_long(attachment: &Arc<Attachment>, message: &[u8]) -> Result<(), PutError> {
+    if attachment.ring.is_streamed(message.len()) {
+        let over = attachment.ring.is_shut_down();
+        return Err(if over { PutError::ShutDown } else { PutError::WouldStream });
+    }
     if attachment.ring.is_full() && message.len() <= attachment.ring.pool.bytes() {
         // Before the copy, and not "no memory" where both are true.
         return Err(PutError::Full);
@@ -396,6 +415,9 @@ pub(super) fn put_long(
     spinner: &mut Spinner,
     deadline: Deadline,
 ) -> Result<(), PutError> {
+    if attachment.ring.is_streamed(message.len()) {
+        return put_stream(attachment, message, spinner, deadline, None);
+    }
     let grant = reserve(attachment, message.len(), spinner, deadline)?;
     fill(grant, message)?.commit(spinner, deadline)
 }

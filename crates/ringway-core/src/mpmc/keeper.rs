@@ -205,10 +205,11 @@ impl Keeper {
         if self.ring.may_have_message() {
             self.ring.not_empty().notify_all();
         }
-        if self.ring.may_have_room() {
+        if !self.ring.is_full() {
             self.ring.not_full().notify_all();
         }
         self.ring.pool.freed().notify_all();
+        self.ring.streams.notify_all();
     }
 
     /// Restores our own word, should somebody have overwritten it.

@@ -16,6 +16,7 @@
 //! ..                  N × slot    slots: state u64, meta u64, payload; or, where every message
 //!                              has one length of up to 8 bytes: state u64, message u64
 //! ..                  L × lease   lease records: a slot each, and where it came from (`leases`)
+//! ..                  S × 384     stream records (`stream`)
 //! ..                  B × 16      owner word and link of each block (`crate::blocks`)
 //! page                            the blocks: large, medium, small
 //! ```
@@ -25,6 +26,7 @@
 //! unit of announcing.
 
 use super::position::Positions;
+use super::stream::RECORD;
 use super::word::MAX_PARTICIPANTS;
 use crate::blocks::PoolGeometry;
 use crate::error::{Error, Result};
@@ -132,7 +134,8 @@ mod param {
     pub(super) const POOL: usize = 5;
     /// Bytes of every message in short slots; else 0.
     pub(super) const EVERY: usize = POOL + super::PoolGeometry::PARAMS;
-    const USED: usize = EVERY + 1;
+    pub(super) const STREAMS: usize = EVERY + 1;
+    const USED: usize = STREAMS + 1;
     const _: () = assert!(USED <= super::PARAMS);
 }
 
@@ -155,21 +158,35 @@ pub struct Options {
     /// Bytes for messages that are longer than a slot, rounded up to whole blocks; 0 for
     /// none. With 16 bytes more per block.
     pub pool: u64,
+    /// How many messages that are longer than the pool are on their way at a time, 0 to 64;
+    /// more wait. With 0, or without a pool, there can be none. Each takes 384 bytes.
+    pub streams: u32,
     /// Every message has just `payload` bytes. Where that is 1 to 8 and there is no pool,
     /// slots take 16 bytes in all.
     pub exact: bool,
 }
 
 impl Options {
-    /// `slots` slots of `payload` bytes, for 64 processes and 256 threads, without a pool
-    /// and lease records.
+    /// `slots` slots of `payload` bytes, for 64 processes and 256 threads, without a pool,
+    /// lease records and streams.
     pub fn new(slots: u64, payload: u32) -> Self {
-        Self { slots, payload, participants: 64, actors: 256, leases: 0, pool: 0, exact: false }
+        Self {
+            slots,
+            payload,
+            participants: 64,
+            actors: 256,
+            leases: 0,
+            pool: 0,
+            streams: 0,
+            exact: false,
+        }
     }
 }
 
 /// The most actors.
 const MAX_ACTORS: u64 = 1 << 20;
+/// The most streams at a time: each has a part of the pool.
+const MAX_STREAMS: u64 = 64;
 /// The most lease records.
 const MAX_LEASES: u64 = 4096;
 /// The smallest slot: 16 bytes of words and 16 of payload.
@@ -192,6 +209,7 @@ pub struct Geometry {
     pub(crate) slots_at: u64,
     pub(crate) leases: u64,
     pub(crate) leases_at: u64,
+    pub(crate) streams: u64,
     pub(crate) pool: PoolGeometry,
 }
 
@@ -219,7 +237,10 @@ impl Geometry {
         let ring = Self::checked(options.slots, slot_size, options.participants.into(), actors)?;
         let every = if short { options.payload.into() } else { 0 };
         let ring = Self { every, ..ring.with_leases(options.leases.into())? };
-        let pool = PoolGeometry::of_size(options.pool, ring.payload_size(), ring.leases_end());
+        // A stream passes through the pool.
+        let streams = if options.pool == 0 { 0 } else { options.streams.into() };
+        let ring = ring.with_streams(streams)?;
+        let pool = PoolGeometry::of_size(options.pool, ring.payload_size(), ring.streams_end());
         let too_large = || Error::out_of_range("a pool", options.pool, "at most 2^44 bytes");
         Ok(Self { pool: pool.ok_or_else(too_large)?, ..ring })
     }
@@ -235,14 +256,18 @@ impl Geometry {
         let [participants, actors] = [params[param::PARTICIPANTS], params[param::ACTORS]];
         let ring = Self::checked(slots, slot_size, participants, actors).map_err(wrong)?;
         let ring = ring.with_leases(params[param::LEASES]).map_err(wrong)?;
+        let ring = ring.with_streams(params[param::STREAMS]).map_err(wrong)?;
         let every = params[param::EVERY];
         if ring.is_short() != (1..=8).contains(&every) || !ring.is_short() && every != 0 {
             return Err(Error::corrupted(label, "the length of its messages is out of range"));
         }
         let ring = Self { every, ..ring };
         let of_pool = std::array::from_fn(|index| params[param::POOL + index]);
-        let pool = PoolGeometry::checked(of_pool, ring.leases_end())
+        let pool = PoolGeometry::checked(of_pool, ring.streams_end())
             .ok_or_else(|| Error::corrupted(label, "its pool's dimensions are out of range"))?;
+        if ring.streams > 0 && pool.blocks() == 0 {
+            return Err(Error::corrupted(label, "it has streams and no pool"));
+        }
         if ring.is_short() && pool.bytes() > 0 {
             return Err(Error::corrupted(label, "its short slots cannot name blocks"));
         }
@@ -276,7 +301,7 @@ impl Geometry {
         let slots_at = actors_at + u64::from(actors) * LINE;
         let leases_at = (slots_at + slots * slot_size).next_multiple_of(64);
         let pool = PoolGeometry::none(leases_at);
-        let leases = 0;
+        let (leases, streams) = (0, 0);
         Ok(Self {
             positions,
             slot_size,
@@ -287,6 +312,7 @@ impl Geometry {
             slots_at,
             leases,
             leases_at,
+            streams,
             pool,
         })
     }
@@ -296,6 +322,34 @@ impl Geometry {
             return Err(Error::out_of_range("a number of lease records", leases, "at most 4096"));
         }
         Ok(Self { leases, ..self })
+    }
+
+    fn with_streams(self, streams: u64) -> Result<Self> {
+        if streams > MAX_STREAMS {
+            return Err(Error::out_of_range("a number of streams", streams, "at most 64"));
+        }
+        Ok(Self { streams, ..self })
+    }
+
+    /// Where the stream records begin: on a line, as the lease records end.
+    pub(crate) fn streams_at(&self) -> u64 {
+        self.leases_end().next_multiple_of(LINE)
+    }
+
+    /// Whether at `at` there is an event word of a stream record. For tests that write
+    /// anywhere, and must not mix sizes of words.
+    #[doc(hidden)]
+    pub fn is_event_of_stream(&self, at: u64) -> bool {
+        let (from, to) = (self.streams_at(), self.streams_end());
+        (from..to).contains(&at) && [256, 320].contains(&((at - from) % RECORD))
+    }
+
+    /// Where they end. Cannot overflow: at most 64.
+    fn streams_end(&self) -> u64 {
+        match self.streams {
+            0 => self.leases_end(),
+            streams => self.streams_at() + streams * RECORD,
+        }
     }
 
     /// Bytes of a lease record: a slot's, and a line that says where it came from.
@@ -316,6 +370,7 @@ impl Geometry {
         params[param::PARTICIPANTS] = self.participants.into();
         params[param::ACTORS] = self.actors.into();
         params[param::LEASES] = self.leases;
+        params[param::STREAMS] = self.streams;
         params[param::POOL..][..PoolGeometry::PARAMS].copy_from_slice(&self.pool.params());
         params[param::EVERY] = self.every;
         params
@@ -355,7 +410,8 @@ mod tests {
     #[test]
     fn params_describe_the_geometry() {
         for (slots, payload) in [(1, 0), (3, 8), (10, 48), (1000, 49), (1 << 24, 65_520)] {
-            let options = Options { leases: 5, pool: 100_000, ..Options::new(slots, payload) };
+            let options =
+                Options { leases: 5, pool: 100_000, streams: 3, ..Options::new(slots, payload) };
             let made = Geometry::new(&options).unwrap();
             assert!(made.pool().bytes() >= 100_000);
             let read = Geometry::from_params(&made.params(), made.total_len(), "it").unwrap();
@@ -412,6 +468,8 @@ mod tests {
             (param::ACTORS, u64::MAX),
             (param::LEASES, 4097),
             (param::LEASES, u64::MAX),
+            (param::STREAMS, 65),
+            (param::STREAMS, u64::MAX),
             (param::POOL, 1),
             (param::POOL, u64::MAX),
             (param::POOL + 1, u64::MAX),

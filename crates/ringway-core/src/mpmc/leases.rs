@@ -45,8 +45,10 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
-        let place = self.take_in_place(actor)?;
-        self.to_lease(actor, place)
+        self.past_voids(|| {
+            let place = self.take_in_place(actor)?;
+            self.to_lease(actor, place)
+        })
     }
 
     /// As [`try_take`](Self::try_take), but for one that is not kept for long: it stays in
@@ -105,18 +107,28 @@ impl Ring {
     }
 
     /// Moves a taken message from its slot to a lease record, if there is one, so that
-    /// the slot is free. One that is no message is released.
-    fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Place, TryGet> {
+    /// the slot is free. One that is no message is released; `None` for the name of a stream
+    /// that is over.
+    fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Option<Place>, TryGet> {
+        if let Some(named) = self.cell(place).stream() {
+            return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
+        }
         if self.contents(place).is_none() {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         }
-        let Some(position) = place.position() else { return Ok(place) };
-        let Some(lease) = self.reserve_lease(actor.participant()) else { return Ok(place) };
+        Ok(Some(self.move_to_lease(actor, place)))
+    }
+
+    /// Moves what the caller has taken to a lease record, if it is in a slot and there is
+    /// one.
+    pub(super) fn move_to_lease(&self, actor: &mut Actor, place: Place) -> Place {
+        let Some(position) = place.position() else { return place };
+        let Some(lease) = self.reserve_lease(actor.participant()) else { return place };
         self.fill_lease(lease, position);
         self.hold_lease(lease, actor.participant());
         self.vacate(place);
-        Ok(lease)
+        lease
     }
 
     /// Takes a free lease record.
@@ -145,8 +157,8 @@ impl Ring {
         };
         store(at::slot::META, meta.0);
         store(self.lease_position(), position);
-        if meta.kind() == Meta::BLOCKS {
-            let [first, rest] = slot.descriptor().words();
+        if meta.kind() != Meta::INLINE {
+            let [first, rest] = slot.payload_words();
             store(at::slot::PAYLOAD, first);
             store(at::slot::PAYLOAD + 8, rest);
         } else {
@@ -195,9 +207,9 @@ impl Ring {
 
     /// Messages in lease records that were given back.
     pub(super) fn leases_given_back(&self) -> u64 {
-        let phase = |lease| self.phase_at(Place::lease(lease));
-        let leases = 0..self.geometry().leases;
-        leases.filter(|lease| phase(*lease) == Some(Phase::Redeliver)).count() as u64
+        let waits = |lease: &Place| self.phase_at(*lease) == Some(Phase::Redeliver);
+        let leases = (0..self.geometry().leases).map(Place::lease);
+        leases.filter(|lease| waits(lease) && !self.is_void(*lease)).count() as u64
     }
 
     fn phase_at(&self, place: Place) -> Option<Phase> {

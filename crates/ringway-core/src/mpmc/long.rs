@@ -19,6 +19,7 @@ use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
 use super::slot::from_word;
+use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, SHUTDOWN, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
@@ -112,10 +113,13 @@ impl Cell<'_> {
     }
 
     pub(super) fn descriptor(&self) -> Descriptor {
-        let word =
-            |n: usize| self.word(at::slot::PAYLOAD + 8 * n).map_or(0, |word| word.load(Relaxed));
+        Descriptor::from_words(self.payload_words())
+    }
+
+    /// The name of what is elsewhere.
+    pub(super) fn payload_words(&self) -> [u64; 2] {
         // Relaxed: as in `meta`. Each word is loaded once, and the copy is checked.
-        Descriptor::from_words([word(0), word(1)])
+        [0, 8].map(|n| self.word(at::slot::PAYLOAD + n).map_or(0, |word| word.load(Relaxed)))
     }
 
     /// Copies bytes of an inline message from `from` on.
@@ -138,8 +142,13 @@ impl Cell<'_> {
 }
 
 impl Ring {
-    /// The longest message that fits: a slot's, or the whole pool.
+    /// The longest message: a streamed one, if there can be any.
     pub fn max_message(&self) -> usize {
+        if self.streams() { LONGEST_STREAM } else { self.max_kept() }
+    }
+
+    /// The longest message that fits: a slot's, or the whole pool.
+    pub fn max_kept(&self) -> usize {
         self.payload_size().max(self.pool.bytes())
     }
 
@@ -236,13 +245,14 @@ impl Ring {
 
     /// Step 3 of a put of blocks: their name, in a slot that is ours alone.
     pub(super) fn write_descriptor(&self, position: u64, what: Descriptor) {
+        self.write_name(position, Meta::blocks(), what.words());
+    }
+
+    /// The name of a message that is elsewhere, in a slot that is ours alone.
+    pub(super) fn write_name(&self, position: u64, meta: Meta, [first, rest]: [u64; 2]) {
         let cell = self.cell(Place::slot(position));
-        let [first, rest] = what.words();
-        let fields = [
-            (at::slot::META, Meta::blocks().0),
-            (at::slot::PAYLOAD, first),
-            (at::slot::PAYLOAD + 8, rest),
-        ];
+        let fields =
+            [(at::slot::META, meta.0), (at::slot::PAYLOAD, first), (at::slot::PAYLOAD + 8, rest)];
         for (field, value) in fields {
             if let Some(word) = cell.word(field) {
                 // Relaxed: `publish` releases it, and what is in the blocks.
@@ -253,14 +263,14 @@ impl Ring {
 
     // ---- Getting ----------------------------------------------------------------
 
-    /// The message at `head`, which was claimed, is not in its slot.
+    /// The message at `head`, which was claimed, is not in its slot. `None`: nor elsewhere.
     #[cold]
     pub(super) fn get_long(
         &self,
         actor: &mut Actor,
         head: u64,
         buffer: &mut [u8],
-    ) -> Result<usize, TryGet> {
+    ) -> Result<Option<usize>, TryGet> {
         self.mark_taken(head, actor.participant());
         self.get_taken(actor, Place::slot(head), buffer)
     }
@@ -276,16 +286,20 @@ impl Ring {
     }
 
     /// Copies a message that the caller has taken, and gives its place free; or leaves it
-    /// taken, if it is in blocks and longer than the buffer.
+    /// taken, if it is in blocks and longer than the buffer, or streamed. `None` if it was the
+    /// name of a stream that is over: then nothing was taken.
     pub(super) fn get_taken(
         &self,
         actor: &mut Actor,
         place: Place,
         buffer: &mut [u8],
-    ) -> Result<usize, TryGet> {
+    ) -> Result<Option<usize>, TryGet> {
         let cell = self.cell(place);
         if cell.meta().kind() == Meta::BLOCKS && cell.descriptor().len > buffer.len() as u64 {
             return Err(TryGet::Long(place));
+        }
+        if let Some(named) = cell.stream() {
+            return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
         let Some(contents) = self.contents(place) else {
             actor.stop_counting();
@@ -298,7 +312,21 @@ impl Ring {
             actor.stop_counting();
         }
         self.release_taken(actor, place);
-        copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
+        copied.map(|()| Some(contents.len())).map_err(|_| WRONG_LENGTH)
+    }
+
+    /// Repeats a take that met the name of a stream that is over: at most as often as there
+    /// are places for one.
+    pub(super) fn past_voids<R>(
+        &self,
+        mut once: impl FnMut() -> Result<Option<R>, TryGet>,
+    ) -> Result<R, TryGet> {
+        for _ in 0..=self.capacity() + self.geometry().leases {
+            if let Some(taken) = once()? {
+                return Ok(taken);
+            }
+        }
+        Err(TryGet::Busy)
     }
 
     /// What a message that the caller has taken consists of; `None` if it makes no sense.
@@ -378,7 +406,7 @@ impl Ring {
                 // ORDERING mpmc-commit (acquire): as in `Ring::state`.
                 cell.state().is_some_and(|word| word.load(Acquire) == state)
             }
-            Take::Batch => false,
+            Take::Batch | Take::Stream { .. } => false,
         }
     }
 

@@ -49,17 +49,23 @@
 //! ring.reserve(len, &mut Spinner, Deadline)
 //! ring.try_get_ref()                             -> Result<ReadGrant, GetError>    read_at, release
 //! ring.get_ref(&mut Spinner, Deadline)
+//! Incoming::receive(&mut Vec<u8>, &mut Spinner, Deadline, pace) -> Result<bool, GetError>
 //! ring.capacity(), payload_size(), max_message(), len(), is_empty(), is_full()
 //! ring.shutdown(immediate)
 //! ring.watch_mode(), stats(), set_guarded(bool), repair()
-//! PutError: Full | NoMemory | Contended | Interrupted | ShutDown | TooLong | Corrupted | Poisoned | Attach(Error)
-//! GetError: Empty | Long | Contended | Interrupted | ShutDown | Corrupted | Poisoned | Attach(Error)
+//! PutError: Full | NoMemory | WouldStream | Contended | Interrupted | ShutDown | TooLong | Corrupted
+//!           | Poisoned | Attach(Error)
+//! GetError: Empty | Long | Stream | Streamed | Contended | Interrupted | ShutDown | Corrupted
+//!           | Poisoned | Attach(Error)
 //! ```
 //!
 //! A get copies at most `buffer.len()` bytes of a message in a slot and returns the length
 //! of the message, which is consumed; with a buffer of `payload_size()` bytes nothing is
 //! ever cut. A longer message is in [blocks](crate::blocks): it comes whole, or as a
 //! [`ReadGrant`] if the buffer does not hold it.
+//!
+//! One that is longer than the pool is a [stream](Incoming): its put returns when a getter
+//! has it.
 //!
 //! Nothing that can allocate, panic or run a caller's code stands between claim and
 //! commit: encode before a put, decode after a get.
@@ -87,6 +93,10 @@ mod ring;
 mod shared;
 mod slot;
 mod spans;
+mod stream;
+mod stream_get;
+mod stream_put;
+mod streaming;
 mod sweep_blocks;
 mod tasks;
 mod word;
@@ -104,6 +114,12 @@ pub use quick::QuickGet;
 pub use recover::Recovery;
 pub use ring::Ring;
 pub use shared::SharedRing;
+pub use stream::LONGEST_STREAM;
+#[doc(hidden)]
+pub use stream_get::{Got, Taking};
+#[doc(hidden)]
+pub use stream_put::{Outgoing, Wrote};
+pub use streaming::Incoming;
 pub use tasks::TaskError;
 pub use word::{Announcement, MAX_PARTICIPANTS, Meta, Phase, State};
 

@@ -1,5 +1,6 @@
 //! Putting.
 
+use super::long::Place;
 use super::ring::Ring;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State};
 use crate::peer::{Actor, Committed};
@@ -37,6 +38,8 @@ pub(super) enum At<T = ()> {
     Lost(u64),
     /// The slot is not in the state it takes.
     NotFree,
+    /// A get claimed the slot, and what it named is over.
+    Void,
 }
 
 /// What to do after a look at a slot that is not free.
@@ -87,7 +90,7 @@ impl Ring {
         let tail = self.enqueue_pos.load(Relaxed);
         match self.put_at::<ANNOUNCE>(actor, message, tail) {
             At::Done(()) => Ok(()),
-            At::Lost(_) | At::NotFree => self.put_slow::<ANNOUNCE>(actor, message),
+            At::Lost(_) | At::NotFree | At::Void => self.put_slow::<ANNOUNCE>(actor, message),
         }
     }
 
@@ -132,10 +135,10 @@ impl Ring {
                     tail = seen;
                     spin_hint();
                 }
-                At::NotFree if !self.positions.is_valid(tail) => {
+                At::NotFree | At::Void if !self.positions.is_valid(tail) => {
                     return Err(self.put_refused(actor, tail));
                 }
-                At::NotFree => match self.put_blocked(actor, tail) {
+                At::NotFree | At::Void => match self.put_blocked(actor, tail) {
                     Next::Again(seen) => tail = seen,
                     Next::Stop(why) => return Err(why),
                 },
@@ -187,8 +190,8 @@ impl Ring {
             return Next::Stop(TryPut::Corrupted("the positions are too far apart"));
         };
         if distance == self.capacity() {
-            // The same slot. A tomb there holds no message.
-            if state == State::of(Phase::Tomb, self.positions.lap(head)) {
+            // The same slot. A tomb there holds no message, nor does a name of nothing.
+            if self.is_dud(head, state) {
                 self.retire(actor, head);
                 return Next::Again(tail);
             }
@@ -200,6 +203,11 @@ impl Ring {
             Some(Phase::Full | Phase::Tomb) if before => {
                 Next::Stop(TryPut::Pending(self.positions.lap_before(tail)))
             }
+            Some(Phase::Redeliver)
+                if before && self.drop_void(Place::slot(self.positions.lap_before(tail))) =>
+            {
+                Next::Again(tail)
+            }
             // Freed by a swap or by repair, both of which wake.
             Some(Phase::Taken | Phase::Redeliver | Phase::Freeing) if before => {
                 Next::Stop(TryPut::Full)
@@ -208,7 +216,8 @@ impl Ring {
         }
     }
 
-    /// Gets the tomb at `head`, if it is still there. `true` if this call did.
+    /// Gets the tomb at `head`, or the name of a stream that is over, if it is still there.
+    /// `true` if this call did.
     pub(super) fn retire(&self, actor: &mut Actor, head: u64) -> bool {
         self.announce(actor, Announcement::get(head));
         let won = self.claim_get(head).is_ok();

@@ -177,13 +177,13 @@ impl Ring {
     /// The message at `head`, which was claimed, is not in its slot.
     #[cold]
     fn get_elsewhere(&self, actor: &mut Actor, head: u64, buffer: &mut [u8]) -> QuickGet {
-        self.get_long(actor, head, buffer).map_or_else(
-            |why| {
+        match self.get_long(actor, head, buffer) {
+            Ok(len) => len.map_or(QuickGet::MISSED, QuickGet),
+            Err(why) => {
                 actor.leave(why);
                 QuickGet::ODD
-            },
-            QuickGet,
-        )
+            }
+        }
     }
 
     /// The others.

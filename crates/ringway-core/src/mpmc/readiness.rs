@@ -9,7 +9,7 @@ use crate::wait::{Event, Ticket};
 
 impl Ring {
     /// Whether a get would not wait: a message, or the end after a shutdown. Takes
-    /// nothing but tombs in its way.
+    /// nothing but tombs and the like in its way.
     fn get_is_ready(&self, actor: &mut Actor) -> bool {
         const LOOKS: u64 = 64;
         for _ in 0..self.capacity().max(LOOKS) {
@@ -26,12 +26,11 @@ impl Ring {
             }
             // Corrupted memory is ready: the get will say so.
             let Some(state) = self.state(head) else { return true };
-            let lap = self.positions.lap(head);
-            if state == State::of(Phase::Tomb, lap) {
+            if self.is_dud(head, state) {
                 self.retire(actor, head);
                 continue;
             }
-            if state == State::of(Phase::Full, lap) {
+            if state == State::of(Phase::Full, self.positions.lap(head)) {
                 return true;
             }
             // ORDERING mpmc-claim (SeqCst): as above.

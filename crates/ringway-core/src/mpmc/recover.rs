@@ -67,15 +67,19 @@ impl Ring {
         // Before what they tell by is changed.
         self.settle_takes(dead);
         let resolved = self.resolve(&self.claims(dead, liveness));
+        // First of all: what is named in slots and is the dead's is nothing any more.
+        self.settle_streams(dead);
         // Lease records first: which of slot and record is the truth, the slot tells.
         self.settle_leases(dead);
         self.sweep(dead);
+        self.bury_streams();
         self.sweep_blocks(dead);
         self.settle_discard();
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up.
         self.not_empty.broadcast();
         self.not_full.broadcast();
         self.pool.freed().broadcast();
+        self.streams.broadcast();
         if !resolved {
             return Recovery::Retry;
         }

@@ -5,8 +5,10 @@
 //! is what a kill does.
 
 use super::layout::{Geometry, at};
+use super::long::Place;
 use super::position::{POSITION_MASK, Positions};
 use super::slot::{Room, Slot};
+use super::stream::Streams;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::blocks::Pool;
 use crate::memory::{Memory, OutOfBounds, Records, Region, Word64};
@@ -39,6 +41,7 @@ pub struct Ring {
     pub(super) leases: Region,
     pub(super) lease_size: usize,
     pub(super) pool: Pool,
+    pub(super) streams: Streams,
     /// Tombs made and messages given back by repairs through this very value. Private
     /// memory.
     pub(super) tombs_made: AtomicU64,
@@ -79,6 +82,7 @@ impl Ring {
             leases: memory.region(geometry.leases_at, leases)?,
             lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
             pool: Pool::new(memory, geometry.pool, freed)?,
+            streams: Streams::new(memory, &geometry)?,
             tombs_made: AtomicU64::new(0),
             given_back: AtomicU64::new(0),
             geometry,
@@ -259,7 +263,7 @@ impl Ring {
             if marked & (marks::REDELIVER | marks::TOMBS) == 0 {
                 return len;
             }
-            len = self.count_marked(marked, len);
+            len = self.count_marked(marked, head, len);
             // ORDERING mpmc-claim (acquire): as in `snapshot`.
             // ORDERING mpmc-mark (acquire): as above.
             let still = self.enqueue_pos.load(SeqCst) & POSITION_MASK == tail
@@ -277,19 +281,24 @@ impl Ring {
         self.marks.load(Relaxed) & (marks::REDELIVER | marks::TOMBS) != 0
     }
 
-    /// Corrects the distance `len` by tombs and redeliverable messages. Takes down
-    /// the TOMBS mark if there is none left.
+    /// Corrects the distance `len` from `head` by tombs, names of streams that are over, and
+    /// redeliverable messages. Takes down the TOMBS mark if there is none left.
     #[cold]
-    fn count_marked(&self, marked: u64, len: u64) -> u64 {
-        let (mut tombs, mut waiting) = (0, 0);
+    fn count_marked(&self, marked: u64, head: u64, len: u64) -> u64 {
+        let (mut any, mut tombs, mut waiting) = (false, 0, 0);
         for index in 0..self.capacity() {
-            match self.state(index).and_then(State::phase) {
-                Some(Phase::Tomb) => tombs += 1,
-                Some(Phase::Redeliver) => waiting += 1,
-                _ => {}
+            let Some(state) = self.state(index) else { continue };
+            let position = self.positions.at(state.lap(), index);
+            if state.phase() == Some(Phase::Redeliver) {
+                waiting += u64::from(!self.is_void(Place::slot(position)));
+            } else if self.is_dud(position, state) {
+                any = true;
+                // One that is claimed already is in the distance no more.
+                let ahead = self.positions.distance(position, head);
+                tombs += u64::from(ahead.is_some_and(|ahead| ahead < len));
             }
         }
-        if tombs == 0 && marked & marks::TOMBS != 0 {
+        if !any && marked & marks::TOMBS != 0 {
             // ORDERING mpmc-mark (SeqCst): as every change of the marks. Failure: marked
             // again meanwhile.
             let _ = self.marks.compare_exchange(marked, marked & !marks::TOMBS, SeqCst, Relaxed);
@@ -321,8 +330,12 @@ impl Ring {
                 continue;
             }
             // A put retires a tomb at the head of a full ring and takes its place.
-            let tomb = State::of(Phase::Tomb, self.positions.lap(head));
-            return !(self.positions.index(head) == self.positions.index(tail) && state == tomb);
+            let retired = self.positions.index(head) == self.positions.index(tail)
+                && self.is_dud(head, state);
+            // And it frees what was given back and is over.
+            let dropped = state.phase() == Some(Phase::Redeliver)
+                && self.is_void(Place::slot(self.positions.lap_before(tail)));
+            return !(retired || dropped);
         }
         // Also while others put all the time: there was room for each.
         false

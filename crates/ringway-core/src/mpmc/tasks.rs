@@ -64,8 +64,10 @@ impl Ring {
         buffer: &mut [u8],
     ) -> Result<usize, TryGet> {
         actor.counting(|actor| {
-            let place = self.take_in_place(actor)?;
-            self.get_taken(actor, place, buffer)
+            self.past_voids(|| {
+                let place = self.take_in_place(actor)?;
+                self.get_taken(actor, place, buffer)
+            })
         })
     }
 
@@ -73,8 +75,14 @@ impl Ring {
     /// the next repairer could not tell any more.
     pub(super) fn settle_takes(&self, dead: u32) {
         for actor in self.actors.of(dead) {
-            if self.actors.pending_take(actor).is_some_and(|take| self.is_there(take)) {
-                self.actors.void_take(actor);
+            match self.actors.pending_take(actor) {
+                // Counted now: its record will be used again, and tell no more.
+                Some(Take::Stream { record, truth }) if self.has_committed(dead, record, truth) => {
+                    self.actors.count_take(actor);
+                }
+                Some(Take::Stream { .. }) => self.actors.void_take(actor),
+                Some(take) if self.is_there(take) => self.actors.void_take(actor),
+                _ => {}
             }
         }
     }
@@ -88,7 +96,8 @@ impl Ring {
                 let done = self.actors.done(actor).map_or(0, |(_, count)| count);
                 u32::try_from(done).unwrap_or(0)
             }
-            None => 0,
+            // Counted or void by now.
+            Some(Take::Stream { .. }) | None => 0,
         };
         let taken = |actor| self.actors.taken(actor).wrapping_add(pending(actor));
         self.actors.of(participant).map(taken).fold(0, u32::wrapping_add)
@@ -282,6 +291,7 @@ fn counted<T>(
     match &mut result {
         Try::Done(Ok(_)) => {}
         Try::Done(Err(GetError::Long(grant))) => grant.set_task(),
+        Try::Done(Err(GetError::Stream(stream))) => stream.set_task(),
         _ => attachment.forget_task(),
     }
     result

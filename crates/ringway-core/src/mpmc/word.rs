@@ -95,6 +95,8 @@ impl Meta {
     pub const INLINE: u8 = 0;
     /// The kind of a message whose bytes are in blocks that the slot names.
     pub const BLOCKS: u8 = 1;
+    /// The kind of a message whose bytes come through a record that the slot names.
+    pub const STREAM: u8 = 2;
 
     /// `len` bytes in the slot.
     #[inline]
@@ -105,6 +107,11 @@ impl Meta {
     /// A message in blocks. Its length stands beside their names.
     pub fn blocks() -> Self {
         Self(u64::from(Self::BLOCKS) << 32)
+    }
+
+    /// A message that is streamed. Its length stands beside its name.
+    pub fn stream() -> Self {
+        Self(u64::from(Self::STREAM) << 32)
     }
 
     /// Bytes of the message, if they are in the slot.

@@ -6,9 +6,10 @@
 //! whether it did:
 //!
 //! ```text
-//! take_at = the place, take_state = what is written there     how to tell
-//! take = number + 1 | PLACE or BATCH                          the intent
-//! the place changes, or the batch is announced as done        COMMIT
+//! take_at = the place, take_state = what is written there     how to tell; or the record of a
+//!                                                             stream, and its word
+//! take = number + 1 | PLACE, BATCH or STREAM                  the intent
+//! the place or record changes, or the batch is announced done COMMIT
 //! taken = number + 1 | count                                  counted; the intent is void
 //! ```
 //!
@@ -32,12 +33,21 @@ pub(crate) enum Take {
         /// The state word of a message that is the taker's.
         state: u64,
     },
+    /// Of a stream. Committed once the word of its record says that the actor's participant
+    /// has taken it.
+    Stream {
+        /// The number of the record.
+        record: u64,
+        /// What its word is until somebody takes it.
+        truth: u64,
+    },
     /// Of the batch that the actor announces. Committed once it is announced as done.
     Batch,
 }
 
 const PLACE: u64 = 1;
 const BATCH: u64 = 2;
+const STREAM: u64 = 3;
 
 /// `number:32 | count:32`: how often an actor took, and how many tasks. Both wrap.
 #[derive(Clone, Copy)]
@@ -86,14 +96,15 @@ impl Actors {
             return;
         }
         let index = actor.index();
-        let kind = match take {
-            Take::Place { at, state } => {
-                self.store_take::<{ at::actor::TAKE_AT }>(index, at);
-                self.store_take::<{ at::actor::TAKE_STATE }>(index, state);
-                PLACE
-            }
-            Take::Batch => BATCH,
+        let (kind, told_by) = match take {
+            Take::Place { at, state } => (PLACE, Some((at, state))),
+            Take::Stream { record, truth } => (STREAM, Some((record, truth))),
+            Take::Batch => (BATCH, None),
         };
+        if let Some((at, state)) = told_by {
+            self.store_take::<{ at::actor::TAKE_AT }>(index, at);
+            self.store_take::<{ at::actor::TAKE_STATE }>(index, state);
+        }
         let number = self.taken_word(index).next_number();
         self.store_take::<{ at::actor::TAKE }>(index, number << 2 | kind);
     }
@@ -118,14 +129,27 @@ impl Actors {
         if take >> 2 != self.taken_word(index).next_number() {
             return None;
         }
+        let at = self.load_take::<{ at::actor::TAKE_AT }>(index);
+        let state = self.load_take::<{ at::actor::TAKE_STATE }>(index);
         match take & 3 {
-            PLACE => Some(Take::Place {
-                at: self.load_take::<{ at::actor::TAKE_AT }>(index),
-                state: self.load_take::<{ at::actor::TAKE_STATE }>(index),
-            }),
+            PLACE => Some(Take::Place { at, state }),
+            STREAM => Some(Take::Stream { record: at, truth: state }),
             BATCH => Some(Take::Batch),
             _ => None,
         }
+    }
+
+    /// `actor` has not committed what it was about to.
+    pub(crate) fn withdraw_take(&self, actor: &mut Actor) {
+        if actor.is_counting() {
+            self.void_take(actor.index());
+        }
+    }
+
+    /// The pending take of a dead actor was committed, and what tells so will change.
+    pub(crate) fn count_take(&self, index: usize) {
+        let taken = self.taken_word(index).and(1);
+        self.store_take::<{ at::actor::TAKEN }>(index, taken.0);
     }
 
     /// The pending take of a dead actor was not committed, and will be undone.

@@ -4,6 +4,7 @@
 pub(crate) mod child;
 pub(crate) mod post;
 pub(crate) mod scene;
+pub(crate) mod streams;
 pub(crate) mod tally;
 pub(crate) mod tasks;
 

@@ -76,6 +76,14 @@ impl Child {
         Err("a process did not end".into())
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        stat.is_ok_and(|stat| {
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        })
+    }
+
     /// Whether it died of [`kill`](Self::kill).
     pub(crate) fn was_killed(&self) -> bool {
         self.killed

@@ -16,6 +16,10 @@ const NOT_EMPTY: usize = BODY + 2 * LINE;
 const NOT_FULL: usize = BODY + 3 * LINE;
 const TASKS_DONE: usize = BODY + 5 * LINE;
 const CHANGES: usize = TASKS_DONE + 64;
+/// Which parameter is the number of stream records.
+const STREAMS: usize = 10;
+/// Bytes of a stream record.
+const STREAM: usize = 3 * LINE;
 const PARTICIPANTS: usize = BODY + 6 * LINE;
 
 pub(crate) const EMPTY: u64 = 0;
@@ -119,8 +123,31 @@ impl Image {
         self.param(1).next_multiple_of(64) + 64
     }
 
+    fn leases_end(&self) -> usize {
+        self.leases_at() + self.param(4) * self.lease_size()
+    }
+
+    fn stream_at(&self, index: usize) -> usize {
+        self.leases_end().next_multiple_of(LINE) + index * STREAM
+    }
+
+    /// How many stream records are in use.
+    pub(crate) fn streams_used(&self) -> usize {
+        let used = |index: &usize| self.word(self.stream_at(*index)) & 15 != 0;
+        (0..self.param(STREAMS)).filter(used).count()
+    }
+
+    /// Whether a stream was taken, and its putter or its getter is not done with it.
+    pub(crate) fn has_half_done_stream(&self) -> bool {
+        (0..self.param(STREAMS)).any(|index| self.word(self.stream_at(index)) & 15 > 1)
+    }
+
     fn owners_at(&self) -> usize {
-        (self.leases_at() + self.param(4) * self.lease_size()).next_multiple_of(64)
+        let end = match self.param(STREAMS) {
+            0 => self.leases_end(),
+            streams => self.stream_at(streams),
+        };
+        end.next_multiple_of(64)
     }
 
     /// Blocks of each class, large, medium and small, and bytes of each.

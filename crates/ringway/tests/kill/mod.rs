@@ -10,6 +10,7 @@ pub(crate) mod pipes;
 pub(crate) mod queues;
 pub(crate) mod rings;
 pub(crate) mod stops;
+pub(crate) mod streams;
 pub(crate) mod tally;
 pub(crate) mod typed;
 pub(crate) mod verdict;

@@ -37,7 +37,7 @@ pub(super) fn put(ring: &Ring, actor: &mut Actor, n: u64, len: usize) -> Result<
 
 /// Takes a message, checks every byte, and gives its number.
 pub(super) fn get(ring: &Ring, actor: &mut Actor) -> Result<u64, TryGet> {
-    let mut buffer = vec![0; ring.max_message()];
+    let mut buffer = vec![0; ring.max_kept()];
     let len = ring.try_get(actor, &mut buffer)?;
     let n = u64::from_le_bytes(buffer[..8].try_into().unwrap());
     assert_eq!(buffer[..len], bytes(n, len), "torn");
@@ -62,7 +62,7 @@ fn every_length_up_to_the_whole_pool_comes_back() {
     for pool in [300, 5000, 64 << 10, 100_000] {
         let ring = pooled(2, pool, 0);
         let mut actor = ring.actors().claim(1, 0).unwrap();
-        let most = ring.max_message();
+        let most = ring.max_kept();
         assert!(most as u64 >= pool);
         let near = |n: usize| n.saturating_sub(2)..n + 3;
         let lengths = [17, 256, 512, 2048, 4096, 16_384, 32_768, most].map(near);
@@ -141,7 +141,7 @@ fn messages_in_slots_and_in_blocks_keep_their_order() {
             let len = if n % 3 == 0 { 10 } else { 1000 * usize::try_from(n).unwrap() };
             ring.try_put(&bytes(round + n, len)).unwrap();
         }
-        let mut buffer = vec![0; ring.max_message()];
+        let mut buffer = vec![0; ring.max_kept()];
         for n in 0..10 {
             let len = ring.try_get(&mut buffer).unwrap();
             assert_eq!(buffer[..len], bytes(round + n, len));
@@ -153,7 +153,7 @@ fn messages_in_slots_and_in_blocks_keep_their_order() {
 #[test]
 fn a_full_pool_is_no_memory_and_a_full_ring_is_full() {
     let ring = shared(2, 1024);
-    let most = ring.max_message();
+    let most = ring.max_kept();
     let long = vec![1; most];
     ring.try_put(&long).unwrap();
     assert!(matches!(ring.try_put(&[2; 17]), Err(PutError::NoMemory)));
@@ -174,7 +174,7 @@ fn a_full_pool_is_no_memory_and_a_full_ring_is_full() {
 #[test]
 fn a_put_waits_for_the_pool() {
     let ring = shared(10, 2048);
-    let most = ring.max_message();
+    let most = ring.max_kept();
     std::thread::scope(|scope| {
         for putter in 0..3_u64 {
             let ring = &ring;
@@ -203,7 +203,7 @@ fn a_put_waits_for_the_pool() {
 #[test]
 fn a_shutdown_ends_a_wait_for_the_pool() {
     let ring = shared(10, 1024);
-    ring.try_put(&vec![1; ring.max_message()]).unwrap();
+    ring.try_put(&vec![1; ring.max_kept()]).unwrap();
     std::thread::scope(|scope| {
         let put = scope.spawn(|| ring.put(&[2; 100], &mut spinner(), in_time()));
         std::thread::sleep(Duration::from_millis(20));
@@ -293,7 +293,7 @@ fn names_of_blocks_that_make_no_sense_are_an_error() {
             let cell = ring.cell(Place::slot(0));
             cell.word(field).unwrap().store(bad, SeqCst);
             assert_eq!(cell.meta(), Meta::blocks());
-            let mut buffer = vec![0; ring.max_message()];
+            let mut buffer = vec![0; ring.max_kept()];
             let got = ring.try_get(&mut actor, &mut buffer);
             match got {
                 Err(TryGet::Corrupted(_)) => {}

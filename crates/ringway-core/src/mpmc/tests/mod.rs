@@ -12,6 +12,8 @@ mod pids;
 mod processes;
 mod shared;
 mod steps;
+mod stream_faults;
+mod stream_steps;
 mod threads;
 mod unheard;
 

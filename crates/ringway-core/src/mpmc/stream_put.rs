@@ -1,0 +1,247 @@
+//! The putter's side of a [stream](super::stream): steps that never wait.
+
+use super::put::{ATTEMPTS, Next, TryPut};
+use super::ring::Ring;
+use super::stream::{LONGEST_STREAM, Mark, Named, Record, Truth};
+use super::word::{Announcement, Meta, Phase, State, marks};
+use crate::blocks::{Chain, Descriptor};
+use crate::peer::Actor;
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::spin_hint;
+
+/// A buffer holds so many pieces; each is handed over at a time.
+pub(super) const PIECES: u64 = PARTS as u64;
+const PARTS: usize = 4;
+/// The smallest buffer, and what every buffer is a multiple of: whole words in each piece.
+pub(super) const GRAIN: u64 = PIECES * 8;
+
+/// A stream that is being put. A step of [`SharedRing::put`](super::SharedRing::put).
+#[derive(Debug)]
+pub struct Outgoing {
+    pub(super) named: Named,
+    chain: Chain,
+    /// How far the getter was told that it is.
+    written: Mark,
+    /// Whether a slot names it.
+    offered: bool,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrote {
+    /// Bytes are there for the getter.
+    Some,
+    /// The getter must come first.
+    NoRoom,
+    /// A getter has committed.
+    Taken,
+    /// The record makes no sense.
+    Corrupted,
+}
+
+impl Ring {
+    /// The record of a stream that the caller puts.
+    pub(super) fn record_of(&self, stream: &Outgoing) -> Option<&Record> {
+        self.streams.get(stream.named.index)
+    }
+
+    /// Bytes of a stream's buffer. All streams together leave half of the pool to other
+    /// messages; each has at least a block.
+    fn stream_buffer(&self) -> usize {
+        let share = self.pool.bytes() / (2 * self.streams.len()).max(1);
+        let least = self.geometry().pool.small_block().max(GRAIN);
+        (share as u64).max(least).next_multiple_of(GRAIN).try_into().unwrap_or(usize::MAX)
+    }
+
+    /// Whether [`open_stream`](Self::open_stream) may succeed. For those who wait: an attempt
+    /// in vain would wake the others who do, and they it.
+    pub(super) fn may_open_stream(&self) -> bool {
+        self.streams.iter().any(|record| record.truth().is_free())
+            && self.pool.has_room(self.stream_buffer())
+    }
+
+    /// Takes a record and a buffer for a message of `len` bytes, if there are.
+    #[doc(hidden)]
+    pub fn open_stream(&self, len: usize, participant: u32) -> Option<Outgoing> {
+        if len > LONGEST_STREAM {
+            return None;
+        }
+        let (index, record, truth) =
+            (0..).zip(self.streams.iter()).find_map(|(index, record)| {
+                let seen = record.truth();
+                let mine = seen.opened(participant);
+                // ORDERING stream-truth (SeqCst): an acquire: the last putter is done with the
+                // record. Relaxed on failure: somebody else's.
+                (seen.is_free()
+                    && record.truth.compare_exchange(seen.0, mine.0, SeqCst, Relaxed).is_ok())
+                .then_some((index, record, mine))
+            })?;
+        let named = Named { truth, len: len as u64, index };
+        let mut stream =
+            Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
+        let begun = self.pool.take(self.stream_buffer(), participant).and_then(|chain| {
+            record.describe(self.pool.describe(&chain, participant));
+            stream.chain = chain;
+            self.begin_epoch(record)
+        });
+        match begun {
+            Some(epoch) => {
+                stream.written = epoch;
+                // Relaxed: the slot that names the record releases it.
+                record.written.store(epoch.0, Relaxed);
+                Some(stream)
+            }
+            None => {
+                self.close_stream(stream);
+                None
+            }
+        }
+    }
+
+    /// Begins an epoch at byte 0. By an exchange, so that a getter of an earlier stream
+    /// that is just about to change the word does not.
+    fn begin_epoch(&self, record: &Record) -> Option<Mark> {
+        // Relaxed: the exchange tells.
+        let mut seen = Mark(record.read.load(Relaxed));
+        for _ in 0..ATTEMPTS {
+            // ORDERING stream-read (SeqCst): an acquire and a release, as every change of it.
+            match record.read.compare_exchange(seen.0, seen.next().0, SeqCst, Relaxed) {
+                Ok(_) => return Some(seen.next()),
+                Err(now) => seen = Mark(now),
+            }
+        }
+        // Only a peer that keeps to no protocol writes so often.
+        None
+    }
+
+    /// Offers the stream in a slot. As [`try_put`](Self::try_put), but that it is not
+    /// committed: its getter does that.
+    #[doc(hidden)]
+    pub fn offer_stream(&self, actor: &mut Actor, stream: &mut Outgoing) -> Result<(), TryPut> {
+        // Relaxed: a first guess, as in `try_put`.
+        let mut tail = self.enqueue_pos.load(Relaxed);
+        for _ in 0..ATTEMPTS {
+            if self.state(tail) == Some(State::of(Phase::Empty, self.positions.lap(tail))) {
+                self.announce(actor, Announcement::put(tail));
+                match self.claim_put(tail) {
+                    Ok(()) => {
+                        self.write_stream_name(tail, stream.named);
+                        self.publish(tail);
+                        stream.offered = true;
+                        self.not_empty.notify();
+                        return Ok(());
+                    }
+                    Err(seen) => tail = seen,
+                }
+                spin_hint();
+            } else if !self.positions.is_valid(tail) {
+                return Err(self.put_refused(actor, tail));
+            } else {
+                match self.put_blocked(actor, tail) {
+                    Next::Again(seen) => tail = seen,
+                    Next::Stop(why) => return Err(why),
+                }
+            }
+        }
+        self.announce(actor, Announcement::IDLE);
+        Err(TryPut::Busy)
+    }
+
+    /// As [`offer_stream`](Self::offer_stream), but an orderly shutdown does not refuse it.
+    pub(super) fn offer_stream_accepted(
+        &self,
+        actor: &mut Actor,
+        stream: &mut Outgoing,
+    ) -> Result<(), TryPut> {
+        match self.offer_stream(actor, stream) {
+            Err(TryPut::ShutDown) => {
+                let named = stream.named;
+                self.put_after_shutdown(actor, |at| self.write_stream_name(at, named))?;
+                stream.offered = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Step 3 of offering: the name, in a slot that is ours alone.
+    pub(super) fn write_stream_name(&self, position: u64, named: Named) {
+        self.write_name(position, Meta::stream(), named.words());
+    }
+
+    /// Writes the next piece of `message` to the buffer, if there is room for it.
+    #[doc(hidden)]
+    pub fn write_stream(&self, stream: &mut Outgoing, message: &[u8]) -> Wrote {
+        let Some(record) = self.record_of(stream) else { return Wrote::Corrupted };
+        let truth = record.truth();
+        if truth != stream.named.truth {
+            let taken = truth.is_taken() && truth.is_of(stream.named.truth);
+            return if taken { Wrote::Taken } else { Wrote::Corrupted };
+        }
+        // ORDERING stream-read (acquire): the getter has copied what is before its position;
+        // we may write over it.
+        let read = Mark(record.read.load(Acquire));
+        if read.epoch() != stream.written.epoch() {
+            if read.position() != 0 {
+                return Wrote::Corrupted;
+            }
+            // Another getter: from the beginning.
+            stream.written = read;
+        }
+        let (written, room) = (stream.written.position(), stream.chain.len as u64);
+        let held = written.checked_sub(read.position()).filter(|held| *held <= room);
+        let Some(free) = held.map(|held| room - held) else { return Wrote::Corrupted };
+        // Both bounds of a message in private memory.
+        let rest = usize::try_from(written).ok().and_then(|from| message.get(from..));
+        let Some(rest) = rest.filter(|rest| !rest.is_empty()) else { return Wrote::NoRoom };
+        let piece = rest.len().min(stream.chain.len / PARTS);
+        if (piece as u64) > free {
+            return Wrote::NoRoom;
+        }
+        // All pieces but the last are alike and the buffer is made of them: none goes round.
+        let at = usize::try_from(written % room).unwrap_or(usize::MAX);
+        if self.pool.write(&stream.chain, at, &rest[..piece]).is_err() {
+            return Wrote::Corrupted;
+        }
+        stream.written = stream.written.at(written + piece as u64);
+        // ORDERING stream-written (SeqCst): the release: the getter that sees the position
+        // sees the bytes. An RMW, before the look for a sleeper.
+        record.written.swap(stream.written.0, SeqCst);
+        record.more.notify();
+        Wrote::Some
+    }
+
+    /// Ends a stream: withdraws it, or tidies up after its getter. Says whether it was
+    /// taken: then it was put.
+    #[doc(hidden)]
+    pub fn close_stream(&self, stream: Outgoing) -> bool {
+        let Outgoing { named, chain, offered, .. } = stream;
+        let Some(record) = self.streams.get(named.index) else { return false };
+        let mine = |truth: Truth| truth.is_of(named.truth);
+        let before = record.step(mine, Truth::without_putter);
+        if before == Some(named.truth) {
+            record.more.broadcast();
+            if offered {
+                self.pass_over();
+            }
+        }
+        // Also tells those who wait for a record.
+        self.pool.free_all(&chain.blocks);
+        before.is_some_and(Truth::is_taken)
+    }
+
+    /// A slot, wherever it is, names a stream that is over since just now.
+    fn pass_over(&self) {
+        // Afterwards: who counts and finds none takes the mark down. Killed before it, the
+        // repair of our death marks.
+        self.set_mark(marks::TOMBS);
+        // Whoever waits for room may find this name in its way, and take its place.
+        self.not_full.notify();
+    }
+
+    /// Where the bytes of a stream are, for its getter.
+    pub(super) fn buffer_of(&self, what: Descriptor) -> Option<Chain> {
+        let chain = self.pool.follow(what)?;
+        (chain.len > 0 && (chain.len as u64).is_multiple_of(GRAIN)).then_some(chain)
+    }
+}
