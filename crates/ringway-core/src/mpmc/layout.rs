@@ -331,9 +331,12 @@ impl Geometry {
         Ok(Self { streams, ..self })
     }
 
-    /// Where the stream records begin: on a line, as the lease records end.
+    /// Where the stream records begin: on a line, if there are any.
     pub(crate) fn streams_at(&self) -> u64 {
-        self.leases_end().next_multiple_of(LINE)
+        match self.streams {
+            0 => self.leases_end(),
+            _ => self.leases_end().next_multiple_of(LINE),
+        }
     }
 
     /// Whether at `at` there is an event word of a stream record. For tests that write
@@ -346,10 +349,7 @@ impl Geometry {
 
     /// Where they end. Cannot overflow: at most 64.
     fn streams_end(&self) -> u64 {
-        match self.streams {
-            0 => self.leases_end(),
-            streams => self.streams_at() + streams * RECORD,
-        }
+        self.streams_at() + self.streams * RECORD
     }
 
     /// Bytes of a lease record: a slot's, and a line that says where it came from.
@@ -488,7 +488,8 @@ mod tests {
         #[test]
         fn any_params_are_a_layout_in_the_memory_or_corrupted(
             (slots, payload, participants, actors) in (1_u64..5000, 0_u32..300, 1_u32..99, 1_u32..99),
-            (leases, pool, exact) in (0_u32..70, 0_u64..200_000, any::<bool>()),
+            (leases, streams) in (0_u32..70, 0_u32..65),
+            (pool, exact) in (0_u64..200_000, any::<bool>()),
             wrong in prop::collection::vec(
                 (0..=param::EVERY, prop_oneof![0_u64..70, any::<u64>(), (0_u32..64).prop_map(|b| 1 << b)]),
                 0..3,
@@ -496,7 +497,8 @@ mod tests {
             total in prop_oneof![any::<u64>(), Just(u64::MAX)],
             off in prop::option::of(-9_i64..9),
         ) {
-            let options = Options { slots, payload, participants, actors, leases, pool, exact };
+            let options =
+                Options { slots, payload, participants, actors, leases, streams, pool, exact };
             let made = Geometry::new(&options).unwrap();
             // Some of just the length, or nearly.
             let total = off.map_or(total, |off| made.total_len().saturating_add_signed(off));
@@ -508,15 +510,16 @@ mod tests {
                 prop_assert_eq!(read.params(), params);
                 let slots = u128::from(read.positions.slots()) * u128::from(read.slot_size);
                 let leases = u128::from(read.leases) * u128::from(read.lease_size());
-                let parts: [(u64, u128); 5] = [
+                let parts: [(u64, u128); 6] = [
                     (at::PARTICIPANTS, u128::from(read.participants) * u128::from(LINE)),
                     (read.actors_at, u128::from(read.actors) * u128::from(LINE)),
                     (read.slots_at, slots),
                     (read.leases_at, leases),
+                    (read.streams_at(), u128::from(read.streams) * u128::from(RECORD)),
                     (read.pool.table_at(), u128::from(read.pool.blocks()) * 8),
                 ];
-                let next = [read.actors_at, read.slots_at, read.leases_at, read.pool.table_at(),
-                    read.pool.blocks_at()];
+                let next = [read.actors_at, read.slots_at, read.leases_at, read.streams_at(),
+                    read.pool.table_at(), read.pool.blocks_at()];
                 for ((from, len), next) in parts.into_iter().zip(next) {
                     prop_assert!(from % 8 == 0 && u128::from(from) + len <= u128::from(next));
                 }
