@@ -53,53 +53,50 @@ struct Bounded<'a, 'de> {
     depth: u32,
 }
 
-impl<'de> Bounded<'_, 'de> {
+impl<'a, 'de> Bounded<'a, 'de> {
     /// What lies one deeper.
-    fn inner(&mut self) -> Result<Bounded<'_, 'de>> {
+    fn deeper(self) -> Result<Self> {
         if self.depth == DEPTH {
             return Err(self.input.refuse("values too deep in each other"));
         }
-        Ok(Bounded { input: &mut *self.input, depth: self.depth + 1 })
+        Ok(Self { input: self.input, depth: self.depth + 1 })
     }
 
-    /// The length of a collection. Read as postcard does: 64 bits here are a `usize` there.
-    fn len(&mut self) -> Result<usize> {
+    /// So many values in it.
+    fn row(self, left: usize) -> Result<Row<'a, 'de>> {
+        Ok(Row { of: self.deeper()?, left })
+    }
+
+    /// The values of a collection, whose number the message says.
+    fn collection(self) -> Result<Row<'a, 'de>> {
+        // Read as postcard does: 64 bits here are a `usize` there.
         let len = u64::deserialize(&mut self.input.bytes)?;
-        usize::try_from(len).map_err(|_| Error::DeserializeBadVarint)
-    }
-
-    /// Counts an element of a collection whose length the message says.
-    fn count(&mut self) -> Result<()> {
-        match self.input.elements.checked_sub(1) {
-            Some(left) => {
-                self.input.elements = left;
-                Ok(())
-            }
-            None => Err(self.input.refuse("more elements than its bytes can be")),
+        let len = usize::try_from(len).map_err(|_| Error::DeserializeBadVarint)?;
+        match self.input.elements.checked_sub(len) {
+            Some(left) => self.input.elements = left,
+            None => return Err(self.input.refuse("more elements than its bytes can be")),
         }
+        self.row(len)
     }
 }
 
-/// Values in a row. Those of a type's own number are not counted.
+/// Values in a row, within what is `of` their depth.
 struct Row<'a, 'de> {
     of: Bounded<'a, 'de>,
     left: usize,
-    counted: bool,
 }
 
-impl Row<'_, '_> {
-    fn another(&mut self) -> Result<bool> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
-        if self.counted {
-            self.of.count()?;
-        }
-        self.left = left;
-        Ok(true)
+impl<'de> Row<'_, 'de> {
+    #[inline]
+    fn value<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(Bounded { input: &mut *self.of.input, depth: self.of.depth })
     }
 
-    /// How many there are, if there can be so many.
-    fn hint(&self) -> Option<usize> {
-        (self.left <= self.of.input.elements).then_some(self.left)
+    #[inline]
+    fn next<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        self.value(seed).map(Some)
     }
 }
 
@@ -108,13 +105,12 @@ impl<'de> de::SeqAccess<'de> for Row<'_, 'de> {
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
-        let another = self.another()?;
-        another.then(|| seed.deserialize(self.of.inner()?)).transpose()
+        self.next(seed)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.hint()
+        Some(self.left)
     }
 }
 
@@ -123,18 +119,17 @@ impl<'de> de::MapAccess<'de> for Row<'_, 'de> {
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
-        let another = self.another()?;
-        another.then(|| seed.deserialize(self.of.inner()?)).transpose()
+        self.next(seed)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
-        seed.deserialize(self.of.inner()?)
+        self.value(seed)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.hint()
+        Some(self.left)
     }
 }
 
@@ -159,13 +154,13 @@ impl<'de> de::VariantAccess<'de> for Bounded<'_, 'de> {
     }
 
     #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value> {
-        seed.deserialize(self.inner()?)
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.deeper()?)
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(Row { of: self, left: len, counted: false })
+        visitor.visit_seq(self.row(len)?)
     }
 
     #[inline]
@@ -174,7 +169,7 @@ impl<'de> de::VariantAccess<'de> for Bounded<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(Row { of: self, left: fields.len(), counted: false })
+        visitor.visit_seq(self.row(fields.len())?)
     }
 }
 
@@ -225,38 +220,36 @@ impl<'de> de::Deserializer<'de> for Bounded<'_, 'de> {
     }
 
     #[inline]
-    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match u8::deserialize(&mut self.input.bytes)? {
             0 => visitor.visit_none(),
-            1 => visitor.visit_some(self.inner()?),
+            1 => visitor.visit_some(self.deeper()?),
             _ => Err(Error::DeserializeBadOption),
         }
     }
 
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
-        mut self,
+        self,
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_newtype_struct(self.inner()?)
+        visitor.visit_newtype_struct(self.deeper()?)
     }
 
     #[inline]
-    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
-        let left = self.len()?;
-        visitor.visit_seq(Row { of: self, left, counted: true })
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(self.collection()?)
     }
 
     #[inline]
-    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
-        let left = self.len()?;
-        visitor.visit_map(Row { of: self, left, counted: true })
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_map(self.collection()?)
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(Row { of: self, left: len, counted: false })
+        visitor.visit_seq(self.row(len)?)
     }
 
     #[inline]

@@ -293,7 +293,7 @@ impl Attachment {
         let waited = now.saturating_sub(self.pending_since.load(Relaxed));
         if u128::from(waited) >= PATIENCE.as_micros() {
             self.pending_since.store(now, Relaxed);
-            for id in self.claimants(what) {
+            for id in self.ring.claimants(what) {
                 if self.keeper.bury(id) == Recovery::Retry {
                     self.settled(false);
                 }
@@ -315,14 +315,6 @@ impl Attachment {
         if due && self.looked.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
             self.bury_the_dead();
         }
-    }
-
-    /// The participants that may have claimed `what`.
-    pub(super) fn claimants(&self, what: Announcement) -> Vec<u32> {
-        let actors = self.ring.actors();
-        let announces = |actor: &usize| self.ring.announces(*actor, what);
-        let of = |actor| actors.participant(actor);
-        (0..actors.count()).filter(announces).map(of).filter(|id| *id != 0).collect()
     }
 
     /// Whether the caller is to look after the peers while it sleeps. One thread of

@@ -15,7 +15,7 @@ use super::word::{Announcement, Phase, State};
 use crate::peer::Liveness;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use core::ops::Range;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who may have claimed a position that is claimed and not committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +100,15 @@ impl Claims {
 }
 
 impl Ring {
-    /// Whether the actor of a record may have claimed what `what`, a single put or get,
-    /// announces.
-    pub(super) fn announces(&self, actor: usize, what: Announcement) -> bool {
+    /// The participants that may have claimed `what`, a single put or get; each once,
+    /// however many records bear its number.
+    pub(super) fn claimants(&self, what: Announcement) -> BTreeSet<u32> {
+        let actors = (0..self.actors.count()).filter(|actor| self.announces(*actor, what));
+        actors.map(|actor| self.actors.participant(actor)).filter(|id| *id != 0).collect()
+    }
+
+    /// Whether the actor of a record may have claimed what `what` announces.
+    fn announces(&self, actor: usize, what: Announcement) -> bool {
         let (theirs, count) = self.actors.covering(actor);
         let pair = match (what.as_put(), what.as_get()) {
             (Some(position), _) => (theirs.as_put(), position),

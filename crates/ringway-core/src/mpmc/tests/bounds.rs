@@ -90,6 +90,9 @@ fn repair_takes_one_look_at_each_actor_whatever_they_announce() {
         ring.actors().announce_many(&mut actor, Announcement::put(0), slots);
         taken.push(actor);
     }
+    // Who asks after a claim asks after each participant once.
+    assert!(ring.claimants(Announcement::put(7)).into_iter().eq([1, 2]));
+    assert!(ring.claimants(Announcement::get(7)).is_empty());
     // Everything is claimed, and nothing is written.
     ring.enqueue_pos.store(ring.positions.advance(0, slots), SeqCst);
     let asked = std::cell::Cell::new(0);
