@@ -28,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) woken: u32,
     /// It slept, and was not woken.
     pub(crate) asleep: bool,
+    /// It came to its point another way than the one that was surveyed.
+    strayed: bool,
     /// What tells the end of an operation that does not return.
     pub(crate) over: Option<fn(&Image) -> bool>,
 }
@@ -52,9 +54,10 @@ pub(crate) enum Point {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Anchor {
     address: libc::c_long,
-    /// Instructions and changes since the last system call.
+    /// Instructions and changes since the last system call, and which words they touched.
     steps: usize,
     changes: usize,
+    touched: u64,
 }
 
 impl Run {
@@ -68,13 +71,15 @@ impl Run {
             wake: None,
             woken: 0,
             asleep: false,
+            strayed: false,
             over: None,
         }
     }
 
     pub(crate) fn place(&self) -> Place {
         let changes = self.changes - self.before.0;
-        Place { changes, calls: self.victim.calls, steps: self.victim.steps }
+        let (calls, steps) = (self.victim.calls, self.victim.steps);
+        Place { changes, calls, steps, exact: !self.strayed }
     }
 
     pub(crate) fn returned(&self) -> bool {
@@ -138,17 +143,23 @@ impl Run {
             }
         }
         if let Some(anchor) = anchor {
-            let before = self.changes;
+            let (before, base) = (self.changes, self.watched.bytes());
             match self.victim.run_to(anchor.address, anchor.steps) {
                 Ok(false) => {}
-                Ok(true) if self.ended(Stop::There, false) => return,
+                // It came there after its operation only.
+                Ok(true) if self.ended(Stop::There, false) => {
+                    self.strayed = true;
+                    return;
+                }
                 Ok(true) => {
+                    self.strayed = self.watched.touched(&base) != anchor.touched;
                     self.changes = before + anchor.changes;
                     steps = steps.saturating_sub(anchor.steps);
                     changes = changes.saturating_sub(anchor.changes);
                 }
                 // It took another way this time. Any place is good to die at.
                 Err(stop) => {
+                    self.strayed = true;
                     self.ended(stop, false);
                     return;
                 }
@@ -212,7 +223,7 @@ pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey
         let mut stage = start();
         let run = stage.run();
         run.go_to(Point::Call(call));
-        let before = run.changes;
+        let (before, base) = (run.changes, run.watched.bytes());
         let (mut last, mut made) = (0, 0);
         let mut seen_at = HashSet::from([run.victim.at()]);
         // The last so far, and of each step.
@@ -232,7 +243,8 @@ pub(crate) fn survey<S: Staged>(effort: Effort, start: &dyn Fn() -> S) -> Survey
             }
             let address = run.victim.at();
             if seen_at.insert(address) {
-                anchor = Some(Anchor { address, steps: made, changes: run.changes - before });
+                let (changes, touched) = (run.changes - before, run.watched.touched(&base));
+                anchor = Some(Anchor { address, steps: made, changes, touched });
             }
             anchors.push(anchor);
         }

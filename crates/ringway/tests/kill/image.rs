@@ -75,6 +75,15 @@ impl Watched {
         self.last.clone()
     }
 
+    /// Which words differ from `base`, as one number.
+    pub(crate) fn touched(&mut self, base: &[u8]) -> u64 {
+        self.changed();
+        let words = self.last.chunks(8).zip(base.chunks(8)).enumerate();
+        let mut hasher = DefaultHasher::new();
+        words.filter(|(_, (now, then))| now != then).for_each(|(at, _)| at.hash(&mut hasher));
+        hasher.finish()
+    }
+
     /// The bytes now, as those of a ring.
     pub(crate) fn ring(&mut self) -> Image {
         Image { bytes: self.bytes() }

@@ -53,6 +53,8 @@ pub(crate) struct Place {
     pub(crate) changes: usize,
     /// Instructions since.
     pub(crate) steps: usize,
+    /// Whether these numbers can be compared with those of other runs.
+    pub(crate) exact: bool,
 }
 
 impl Place {
@@ -150,10 +152,11 @@ impl Tally {
     pub(crate) fn end_scene(&mut self, scene: &str, strict: bool) {
         let mut outcomes = std::mem::take(&mut self.scene);
         outcomes.sort();
-        let last_absent = outcomes.iter().filter(|o| !o.1).map(|o| o.0.key()).max();
+        let absent = outcomes.iter().filter(|o| !o.1).map(|o| o.0);
+        let last_absent = absent.clone().filter(|place| place.exact).map(Place::key).max();
         let present = outcomes.iter().filter(|o| o.1).map(|o| o.0);
-        let first = present.clone().min_by_key(|place| (place.calls, place.steps));
-        let first_key = present.map(Place::key).min();
+        let first = present.clone().min_by_key(|place| (!place.exact, place.calls, place.steps));
+        let first_key = present.filter(|place| place.exact).map(Place::key).min();
         if let (Some(absent), Some(present)) = (last_absent, first_key)
             && absent >= present
             && strict
@@ -166,7 +169,7 @@ impl Tally {
         if outcomes.is_empty() {
             return;
         }
-        match (last_absent, first) {
+        match (absent.max(), first) {
             (Some(_), Some(place)) if place.calls == 0 => {
                 self.flips.push(place.steps.to_string());
             }
