@@ -11,6 +11,7 @@ mod liveness_roles;
 mod processes;
 mod shared;
 mod steps;
+mod stream_bounds;
 mod stream_faults;
 mod stream_steps;
 mod threads;
