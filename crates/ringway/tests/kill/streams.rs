@@ -428,7 +428,7 @@ fn rest(stage: &mut Stage) -> Result<(), Fault> {
     let passes =
         stage.ring.try_put(&message(1)).is_ok() && get(&stage.ring, false, now()) == Some(1);
     check(passes, Kind::Leaked, || "no message passes".into())?;
-    check(stage.ring.len() == 0, Kind::Leaked, || format!("{} inside", stage.ring.len()))?;
+    check(stage.ring.is_empty(), Kind::Leaked, || format!("{} inside", stage.ring.len()))?;
     let clean = |image: &Image| {
         image.participants().len() == 1
             && image.actors().len() == 1
