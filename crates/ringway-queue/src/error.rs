@@ -310,6 +310,10 @@ pub(crate) fn get_error(error: mpmc::GetError, label: &str) -> GetError {
         mpmc::GetError::Attach(error) => GetError::Engine(error),
         mpmc::GetError::Streamed { len } => GetError::Streamed { len },
         mpmc::GetError::Corrupted(what) => GetError::Engine(Error::corrupted(label, what)),
+        error @ mpmc::GetError::NoMemory { .. } => {
+            let source = io::Error::new(io::ErrorKind::OutOfMemory, error);
+            GetError::Engine(Error::os("receive an item of", label, source))
+        }
         other => GetError::Engine(Error::os("use", label, io::Error::other(other))),
     }
 }

@@ -39,7 +39,7 @@
 
 use crate::error::{GetError, PutError, PutReason, get_error, put_reason};
 use crate::inner::Inner;
-use crate::long::{self, NotHere, Voids};
+use crate::long::{self, Looks, NotHere};
 use crate::until::Until;
 use crate::{Pod, Queue, Raw};
 use core::fmt;
@@ -315,25 +315,24 @@ impl Queue<Vec<u8>, Raw> {
             return Err(GetError::Closed);
         }
         let payload = self.inner.ring.payload_size();
-        let mut voids = Voids::default();
+        let mut looks = Looks::new(until);
         loop {
             // Room for what lies in a slot. What it held is of no use any more, but zeroing it
             // would cost as much as the copy.
             if buffer.len() < payload {
                 buffer.resize(payload, 0);
             }
-            match self.inner.get(buffer, until) {
+            match looks.get(&self.inner, buffer) {
                 Ok(len) => {
                     buffer.truncate(len);
                     return Ok(());
                 }
                 Err(NotHere::Stream(stream)) => {
                     let into = std::mem::take(buffer);
-                    if let Some(bytes) = long::receive(&self.inner, *stream, until, into)? {
+                    if let Some(bytes) = looks.receive(&self.inner, *stream, into)? {
                         *buffer = bytes;
                         return Ok(());
                     }
-                    voids.one_more(until)?;
                 }
                 Err(why) => {
                     let (len, grant) = long::allowed(&self.inner, why)?;

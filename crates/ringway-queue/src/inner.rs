@@ -153,6 +153,16 @@ impl Inner {
         got.map_err(|error| NotHere::from(error, ring.label()))
     }
 
+    /// As [`get`](Self::get) without waiting, and not of streamed items.
+    #[cold]
+    pub(crate) fn get_beside_streams(&self, buffer: &mut [u8]) -> Result<usize, NotHere> {
+        match self.ring.try_get_beside(buffer, self.counts_tasks()) {
+            // The caller has waited, and may not be told that it should try again.
+            Err(mpmc::GetError::Contended) => Err(NotHere::Error(GetError::Empty)),
+            got => got.map_err(|error| NotHere::from(error, self.ring.label())),
+        }
+    }
+
     /// The error for an item that makes no sense.
     pub(crate) fn corrupted(&self, what: &'static str) -> GetError {
         GetError::Engine(ringway_core::Error::corrupted(self.ring.label(), what))

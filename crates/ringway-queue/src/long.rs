@@ -81,14 +81,14 @@ pub(crate) fn allowed(inner: &Inner, why: NotHere) -> Result<(usize, Box<ReadGra
     Ok((len, grant))
 }
 
-/// Receives a streamed item. `None` if its putter withdrew it or died: there may be another.
+/// Receives a streamed item to `into`; `false` if its putter withdrew it or died.
 #[cold]
-pub(crate) fn receive(
+fn receive(
     inner: &Inner,
     stream: Incoming,
     until: Until,
-    mut into: Vec<u8>,
-) -> Result<Option<Vec<u8>>, GetError> {
+    into: &mut Vec<u8>,
+) -> Result<bool, GetError> {
     let (len, limit) = (stream.len(), inner.max_message());
     if len > limit {
         // Before any memory is taken for it.
@@ -99,26 +99,56 @@ pub(crate) fn receive(
         Until::Now => (Deadline::NEVER, Some(PACE)),
         Until::Deadline(deadline) => (deadline, None),
     };
-    let received = scratch::getting(inner.policy, |spinner| {
-        stream.receive(&mut into, spinner, deadline, pace)
-    });
-    let whole = received.map_err(|error| get_error(error, inner.ring.label()))?;
-    Ok(whole.then_some(into))
+    let received =
+        scratch::getting(inner.policy, |spinner| stream.receive(into, spinner, deadline, pace));
+    received.map_err(|error| get_error(error, inner.ring.label()))
 }
 
 /// How often a get that may not wait any more goes on after a streamed item that its putter
 /// withdrew, or died with, while it came.
 const VOIDS: u32 = 64;
 
-/// The streamed items of one call that came to nothing.
-#[derive(Default)]
-pub(crate) struct Voids(u32);
+/// The looks of one call, which may meet streamed items.
+///
+/// One that does not come in time is handed back, and the call takes what is behind it: so a
+/// putter that is slow or stopped holds up its own item and no other.
+pub(crate) struct Looks {
+    until: Until,
+    /// Streamed items that came to nothing.
+    voids: u32,
+    /// Whether a streamed item has taken all the time there was.
+    late: bool,
+}
 
-impl Voids {
-    /// One more. An error if the call must not go on for ever.
-    pub(crate) fn one_more(&mut self, until: Until) -> Result<(), GetError> {
-        self.0 = self.0.saturating_add(1);
-        if self.0 >= VOIDS && until.passed() { Err(GetError::Contended) } else { Ok(()) }
+impl Looks {
+    pub(crate) fn new(until: Until) -> Self {
+        Self { until, voids: 0, late: false }
+    }
+
+    /// As [`Inner::get`].
+    pub(crate) fn get(&self, inner: &Inner, buffer: &mut [u8]) -> Result<usize, NotHere> {
+        if !self.late {
+            return inner.get(buffer, self.until);
+        }
+        inner.get_beside_streams(buffer)
+    }
+
+    /// Receives a streamed item to `into`. `None` if nothing came of it: there may be another.
+    pub(crate) fn receive(
+        &mut self,
+        inner: &Inner,
+        stream: Incoming,
+        mut into: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, GetError> {
+        match receive(inner, stream, self.until, &mut into) {
+            Ok(true) => return Ok(Some(into)),
+            Ok(false) => self.voids = self.voids.saturating_add(1),
+            Err(GetError::Empty) => self.late = true,
+            Err(error) => return Err(error),
+        }
+        // The call must not go on for ever.
+        let over = self.voids >= VOIDS && self.until.passed();
+        if over { Err(GetError::Contended) } else { Ok(None) }
     }
 }
 

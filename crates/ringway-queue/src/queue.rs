@@ -2,7 +2,7 @@
 
 use crate::error::{GetError, JoinThreadError, PutError, PutReason, ShutDownError};
 use crate::inner::Inner;
-use crate::long::{self, NotHere, Voids};
+use crate::long::{self, Looks, NotHere};
 use crate::scratch;
 use crate::until::Until;
 use core::fmt;
@@ -295,7 +295,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     #[inline(never)]
     fn get_odd(&self, got: QuickGet, until: Until) -> Result<T, GetError> {
         match self.inner.explain(got) {
-            None => self.get_slow(until),
+            None => self.get_slow(Looks::new(until)),
             Some(Ok(len)) => Err(Self::wrong_len(len)),
             Some(Err(NotHere::Stream(stream))) => self.get_stream(*stream, until),
             Some(Err(why)) => Err(long::refuse(&self.inner, why, C::FIXED_LEN.unwrap_or_default())),
@@ -308,9 +308,10 @@ impl<T, C: Codec<T>> Queue<T, C> {
         if let Some(expected) = C::FIXED_LEN.filter(|len| *len != stream.len()) {
             return Err(long::refuse(&self.inner, NotHere::Stream(Box::new(stream)), expected));
         }
-        match long::receive(&self.inner, stream, until, Vec::new())? {
+        let mut looks = Looks::new(until);
+        match looks.receive(&self.inner, stream, Vec::new())? {
             Some(bytes) => Ok(C::decode_owned(bytes)?),
-            None => self.get_slow(until),
+            None => self.get_slow(looks),
         }
     }
 
@@ -321,23 +322,21 @@ impl<T, C: Codec<T>> Queue<T, C> {
         DecodeError(format!("{taken} bytes where the type has {len}").into()).into()
     }
 
-    fn get_slow(&self, until: Until) -> Result<T, GetError> {
+    fn get_slow(&self, mut looks: Looks) -> Result<T, GetError> {
         if self.inner.is_closed() {
             return Err(GetError::Closed);
         }
         let Some(len) = C::FIXED_LEN else {
             // Whole messages are copied out and given free before they are decoded.
             return scratch::taking(self.inner.ring.payload_size(), |buffer| {
-                let mut voids = Voids::default();
                 loop {
-                    match self.inner.get(buffer, until) {
+                    match looks.get(&self.inner, buffer) {
                         Ok(len) => return Ok(C::decode(&buffer[..len.min(buffer.len())])?),
                         Err(NotHere::Stream(stream)) => {
-                            let bytes = long::receive(&self.inner, *stream, until, Vec::new())?;
+                            let bytes = looks.receive(&self.inner, *stream, Vec::new())?;
                             if let Some(bytes) = bytes {
                                 return Ok(C::decode_owned(bytes)?);
                             }
-                            voids.one_more(until)?;
                         }
                         Err(why) => return long::decode::<T, C>(&self.inner, why),
                     }
@@ -348,17 +347,15 @@ impl<T, C: Codec<T>> Queue<T, C> {
         let mut taken = 0;
         let value = scratch::encoding(C::USES_SCRATCH, |scratch| {
             C::decode_from(len, scratch, |to| {
-                let mut voids = Voids::default();
                 taken = loop {
-                    match self.inner.get(to, until) {
+                    match looks.get(&self.inner, to) {
                         Ok(taken) => break taken,
                         Err(NotHere::Stream(stream)) if stream.len() == len => {
-                            let bytes = long::receive(&self.inner, *stream, until, Vec::new())?;
+                            let bytes = looks.receive(&self.inner, *stream, Vec::new())?;
                             if let Some(bytes) = bytes.filter(|bytes| bytes.len() == len) {
                                 to.copy_from_slice(&bytes);
                                 break len;
                             }
-                            voids.one_more(until)?;
                         }
                         Err(why) => return Err(long::refuse(&self.inner, why, len)),
                     }
@@ -381,14 +378,16 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Errors
     ///
     /// [`GetError::Closed`], [`GetError::ShutDown`], [`GetError::Decode`] (the item is
-    /// consumed), [`GetError::Poisoned`], [`GetError::Engine`].
+    /// consumed), [`GetError::Poisoned`], [`GetError::Engine`], also where this process has too
+    /// little memory for an item that is longer than the queue's: that stays for another.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
         self.get_until(Until::NEVER)
     }
 
     /// Takes one item if there is one now. Never waits; but one longer than the queue's memory
-    /// is received as long as its next bytes come within 10 ms each, and stays otherwise.
+    /// is received as long as its next bytes come within 10 ms each, and all of it at 16 MiB a
+    /// second or faster. Else it stays for a later call, and this one takes what is behind it.
     ///
     /// # Errors
     ///
@@ -402,6 +401,10 @@ impl<T, C: Codec<T>> Queue<T, C> {
 
     /// Takes one item; the whole call takes at most `timeout`. A `timeout` of zero is a
     /// [`try_get`](Self::try_get), one too long for the clock never ends.
+    ///
+    /// An item longer than the queue's memory is streamed, and begins anew in each call: calls
+    /// that are all shorter than its transfer never get it. After that time it stays for
+    /// another call, and this one takes what is behind it.
     ///
     /// # Errors
     ///

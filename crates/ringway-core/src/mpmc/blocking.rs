@@ -97,6 +97,12 @@ pub enum GetError {
         /// Bytes of the message, as its putter says.
         len: usize,
     },
+    /// The message is longer than the pool, and than what this process has of memory. It stays.
+    #[error("the message of {len} bytes is longer than this process's memory")]
+    NoMemory {
+        /// Bytes of the message, as its putter says.
+        len: usize,
+    },
     /// The segment's bytes make no sense. This process will not use it any more.
     #[error("the queue is corrupted: {0}")]
     Corrupted(&'static str),

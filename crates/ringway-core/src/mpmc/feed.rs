@@ -28,7 +28,11 @@ impl Ring {
     /// As there; [`TryPut::ShutDown`] after an immediate shutdown.
     pub fn try_put_accepted(&self, actor: &mut Actor, message: &[u8]) -> Result<(), TryPut> {
         match self.try_put(actor, message) {
-            Err(TryPut::ShutDown) => self.put_after_shutdown(actor, |at| self.write(at, message)),
+            Err(TryPut::ShutDown) => {
+                self.put_after_shutdown(actor, |at| self.write(at, message))?;
+                self.actors.count_one(actor, Committed::Put);
+                Ok(())
+            }
             other => other,
         }
     }
@@ -64,7 +68,8 @@ impl Ring {
     }
 
     /// The steps of a put, on a word that keeps its flag. Rare and slow: any doubt
-    /// about a slot is "pending". `write` writes the message to a position.
+    /// about a slot is "pending". `write` writes the message to a position. The caller counts the
+    /// put.
     #[cold]
     pub(super) fn put_after_shutdown(
         &self,
@@ -92,7 +97,6 @@ impl Ring {
                     write(tail);
                     self.publish(tail);
                     self.not_empty.notify();
-                    self.actors.count_one(actor, Committed::Put);
                     return Ok(());
                 }
                 spin_hint();

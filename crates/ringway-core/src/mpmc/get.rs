@@ -128,7 +128,7 @@ impl Ring {
             return self.get_named(actor, head, buffer);
         };
         slot.release(self.positions.lap_after(lap));
-        self.not_full.notify();
+        self.notify_room();
         self.actors.count_one(actor, Committed::Get);
         At::Done(Ok(len))
     }

@@ -22,7 +22,7 @@
 
 use super::get::{Next, TryGet, WRONG_LENGTH};
 use super::layout::at;
-use super::long::Place;
+use super::long::{GivenBack, Place};
 use super::put::ATTEMPTS;
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
@@ -45,15 +45,21 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
+        let places = &mut self.given_back_places();
         self.past_voids(|| {
-            let place = self.take_in_place(actor)?;
+            let place = self.take_in_place(actor, places)?;
             self.to_lease(actor, place)
         })
     }
 
     /// As [`try_take`](Self::try_take), but for one that is not kept for long: it stays in
-    /// its slot.
-    pub(super) fn take_in_place(&self, actor: &mut Actor) -> Result<Place, TryGet> {
+    /// its slot. Of the places for what was given back it goes on where the last call of the
+    /// same take ended: many names of nothing cost one walk.
+    pub(super) fn take_in_place(
+        &self,
+        actor: &mut Actor,
+        places: &mut GivenBack<impl Iterator<Item = Place>>,
+    ) -> Result<Place, TryGet> {
         // Relaxed: who looks for what is marked looks again and acquires.
         let marked = self.marks.load(Relaxed);
         if marked & marks::DISCARD != 0 && self.is_discarding() {
@@ -61,8 +67,7 @@ impl Ring {
             return Err(TryGet::ShutDown);
         }
         if marked & marks::REDELIVER != 0
-            && let Some(place) =
-                self.claim_redelivered(actor.participant(), &mut self.given_back_places())
+            && let Some(place) = self.claim_redelivered(actor.participant(), places)
         {
             return Ok(place);
         }

@@ -141,6 +141,15 @@ impl Cell<'_> {
     }
 }
 
+/// A walk over the places where a message may be that was given back.
+pub(super) struct GivenBack<I> {
+    /// The marks from before the first look.
+    marked: u64,
+    places: I,
+    /// Whether to leave streams where they are.
+    pub(super) beside_streams: bool,
+}
+
 impl Ring {
     /// The longest message: a streamed one, if there can be any.
     pub fn max_message(&self) -> usize {
@@ -237,7 +246,9 @@ impl Ring {
         match self.try_put_chain(actor, chain) {
             Err(TryPut::ShutDown) => {
                 let what = self.pool.describe(chain, actor.participant());
-                self.put_after_shutdown(actor, |at| self.write_descriptor(at, what))
+                self.put_after_shutdown(actor, |at| self.write_descriptor(at, what))?;
+                self.actors.count_one(actor, Committed::Put);
+                Ok(())
             }
             other => other,
         }
@@ -443,7 +454,7 @@ impl Ring {
             word.swap(empty.0, SeqCst);
         }
         match place.0 {
-            At::Slot(_) => self.not_full.notify(),
+            At::Slot(_) => self.notify_room(),
             // Getters that were told to wait for this (`may_come_back`) may be told the end.
             // ORDERING mpmc-shutdown (SeqCst): stays behind the exchange: either this sees the
             // shutdown, or who shuts down is before us and its getters look after both.
@@ -457,8 +468,8 @@ impl Ring {
     // ---- What the dead left -----------------------------------------------------
 
     /// Where a message may be that was given back: lease records first, then the oldest in
-    /// a slot. And the marks from before the first look.
-    pub(super) fn given_back_places(&self) -> (u64, impl Iterator<Item = Place> + use<>) {
+    /// a slot.
+    pub(super) fn given_back_places(&self) -> GivenBack<impl Iterator<Item = Place> + use<>> {
         // ORDERING mpmc-mark (acquire): as in `get_with`.
         let marked = self.marks.load(Acquire);
         // Before dequeue_pos lie the positions of its lap and before, oldest first
@@ -466,7 +477,8 @@ impl Ring {
         let slots = self.capacity();
         let first = self.positions.index(self.dequeue_pos.load(Relaxed)).min(slots);
         let leases = (0..self.geometry().leases).map(Place::lease);
-        (marked, leases.chain((first..slots).chain(0..first).map(Place::slot)))
+        let places = leases.chain((first..slots).chain(0..first).map(Place::slot));
+        GivenBack { marked, places, beside_streams: false }
     }
 
     /// Takes a message that was given back, if one is in the `places` that are left.
@@ -474,7 +486,7 @@ impl Ring {
     pub(super) fn claim_redelivered(
         &self,
         participant: u32,
-        (marked, places): &mut (u64, impl Iterator<Item = Place>),
+        GivenBack { marked, places, beside_streams }: &mut GivenBack<impl Iterator<Item = Place>>,
     ) -> Option<Place> {
         for place in places {
             let cell = self.cell(place);
@@ -482,6 +494,9 @@ impl Ring {
             // ORDERING mpmc-commit (acquire): the message, as for FULL.
             let state = State(word.load(Acquire));
             if state.phase() != Some(Phase::Redeliver) {
+                continue;
+            }
+            if *beside_streams && cell.stream().is_some() && !self.is_void(place) {
                 continue;
             }
             // From here on the place is ours; repair finds our name in it.
@@ -501,6 +516,10 @@ impl Ring {
                 At::Slot(index) => Place::slot(self.positions.at(state.lap(), index)),
                 At::Lease(_) => place,
             });
+        }
+        if *beside_streams {
+            // Perhaps one of those that were passed over.
+            return None;
         }
         // None is left, unless one was marked since: then the generation has grown.
         // ORDERING mpmc-mark (SeqCst): as every change of the marks.

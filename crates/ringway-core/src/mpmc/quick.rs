@@ -169,7 +169,7 @@ impl Ring {
             return self.get_elsewhere(actor, head, buffer);
         };
         slot.release(self.positions.next_lap(head));
-        self.not_full.notify();
+        self.notify_room();
         own.count_one(Committed::Get);
         QuickGet(len)
     }

@@ -35,9 +35,10 @@ impl Ring {
             }
             // ORDERING mpmc-claim (SeqCst): as above.
             if self.dequeue_pos.load(SeqCst) == head {
-                // Empty, or claimed and not committed.
+                // Empty, or claimed and not committed. Whoever has a stream may give it back.
                 return tail & SHUTDOWN != 0
                     && self.participants().overflow() == 0
+                    && !self.has_open_stream()
                     && !self.may_come_back(actor.participant());
             }
         }

@@ -218,6 +218,25 @@ impl Ring {
         }
     }
 
+    /// A slot is free since just now: wakes a putter.
+    #[inline]
+    pub(super) fn notify_room(&self) {
+        if self.not_full.notify_one() {
+            self.notify_room_behind();
+        }
+    }
+
+    /// Behind a message that was taken may be the name of a stream that is over: room for one
+    /// more, whose own wake-up came while the message was in its way.
+    #[cold]
+    fn notify_room_behind(&self) {
+        // ORDERING mpmc-mark (SeqCst): whoever slept in spite of the mark has seen the message
+        // unclaimed; we have claimed it by a SeqCst RMW, and see the mark.
+        if self.marks.load(SeqCst) & marks::TOMBS != 0 {
+            self.not_full.notify();
+        }
+    }
+
     // ---- What can be seen -----------------------------------------------------
 
     /// Both positions at one moment, `enqueue_pos` with its flags. `None` if they keep

@@ -57,7 +57,7 @@
 use super::layout::Geometry;
 use super::long::{Cell, Place};
 use super::ring::Ring;
-use super::word::{Meta, Phase, State, marks};
+use super::word::{Meta, Phase, SHUTDOWN, State, marks};
 use crate::blocks::Descriptor;
 use crate::memory::{Memory, OutOfBounds, Word64};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
@@ -382,6 +382,16 @@ impl Ring {
         // ORDERING mpmc-commit (SeqCst): what sleepers wait for changes here; the look for
         // them follows. Failure: another was quicker.
         word.compare_exchange(state.0, free.0, SeqCst, Relaxed).is_ok()
+    }
+
+    /// A stream is open no more. In a ring that was shut down somebody may have waited for that.
+    pub(super) fn note_end(&self) {
+        // ORDERING mpmc-shutdown (SeqCst): a sleeper looks for the shutdown and then for open
+        // streams; we have changed the truth by a SeqCst RMW and look for the shutdown. Who
+        // shuts down later wakes everybody itself.
+        if self.enqueue_pos.load(SeqCst) & SHUTDOWN != 0 {
+            self.not_empty.broadcast();
+        }
     }
 
     // ---- Repair -----------------------------------------------------------------

@@ -41,6 +41,8 @@ pub enum Got {
     Whole,
     /// The stream is over: withdrawn, or its putter is dead.
     Void,
+    /// The caller has no memory for what comes next.
+    NoMemory,
     /// The record makes no sense.
     Corrupted,
 }
@@ -49,6 +51,36 @@ impl Ring {
     /// The record of a stream that the caller takes.
     pub(super) fn record_for(&self, stream: &Taking) -> Option<&Record> {
         self.streams.get(stream.named.index)
+    }
+
+    /// As [`try_get`](Self::try_get), but takes no stream: those in its way are given back, for
+    /// others to get, and it takes what is behind them. With `task` as
+    /// [`try_get_task`](Self::try_get_task).
+    ///
+    /// No order is hurt: the put of a stream has not returned.
+    pub(super) fn try_get_beside(
+        &self,
+        actor: &mut Actor,
+        buffer: &mut [u8],
+        task: bool,
+    ) -> Result<usize, TryGet> {
+        let places = &mut self.given_back_places();
+        places.beside_streams = true;
+        let mut once = |actor: &mut Actor| {
+            self.past_voids(|| {
+                let place = self.take_in_place(actor, places)?;
+                self.get_taken(actor, place, buffer)
+            })
+        };
+        // As many as can be open at a time.
+        for _ in 0..=self.streams.len() {
+            let got = if task { actor.counting(&mut once) } else { once(actor) };
+            match got {
+                Err(TryGet::Stream(place)) => self.hand_back_stream(place),
+                other => return other,
+            }
+        }
+        Err(TryGet::Empty)
     }
 
     /// Looks at a stream that the caller has taken from its slot, and leaves it there or in
@@ -71,11 +103,17 @@ impl Ring {
         Some(TryGet::Stream(self.move_to_lease(actor, place)))
     }
 
-    /// Begins to take the stream at `place`, which is the caller's. `Err` is [`Got::Void`] or
-    /// [`Got::Corrupted`]: `place` is still the caller's.
+    /// As [`join_named`](Self::join_named), of what is named at `place` now.
     #[doc(hidden)]
     pub fn join_stream(&self, place: Place) -> Result<Taking, Got> {
         let named = self.cell(place).stream().ok_or(Got::Corrupted)?;
+        self.join_named(place, named)
+    }
+
+    /// Begins to take the stream at `place`, which is the caller's, and which it has found
+    /// `named` there: the length that the caller has checked is the one that counts. `Err` is
+    /// [`Got::Void`] or [`Got::Corrupted`]: `place` is still the caller's.
+    pub(super) fn join_named(&self, place: Place, named: Named) -> Result<Taking, Got> {
         if named.len > LONGEST_STREAM as u64 {
             return Err(Got::Corrupted);
         }
@@ -140,7 +178,10 @@ impl Ring {
         let begin = to.len();
         if to.capacity() - begin < many {
             let rest = usize::try_from(len - from).unwrap_or(usize::MAX);
-            to.reserve_exact(rest.min(begin.max(LEAST_GROWTH).max(many)));
+            // The message may be longer than this process's memory.
+            if to.try_reserve_exact(rest.min(begin.max(LEAST_GROWTH).max(many))).is_err() {
+                return Got::NoMemory;
+            }
         }
         to.resize(begin + many, 0);
         if self.pool.read(&stream.chain, at, &mut to[begin..]).is_err() {
@@ -165,7 +206,7 @@ impl Ring {
         if stream.restarts == RESTARTS {
             return Got::Corrupted;
         }
-        match self.join_stream(stream.place) {
+        match self.join_named(stream.place, stream.named) {
             Ok(again) => {
                 to.clear();
                 *stream = Taking { restarts: stream.restarts + 1, ..again };
@@ -202,6 +243,7 @@ impl Ring {
             return false;
         }
         record.room.notify();
+        self.note_end();
         true
     }
 
@@ -232,6 +274,15 @@ impl Ring {
     #[doc(hidden)]
     pub fn take_stream(&self, actor: &mut Actor, stream: &Taking) -> bool {
         self.commit_stream(actor, stream.place, stream.named)
+    }
+
+    /// The record of a stream that the caller takes makes no sense: nobody gets the message, and
+    /// its putter, which would wait for a getter, is told.
+    pub(super) fn end_stream(&self, named: Named) {
+        let Some(record) = self.streams.get(named.index) else { return };
+        record.step(|now| now == named.truth, Truth::without_putter);
+        record.broadcast();
+        self.note_end();
     }
 
     /// Gives a stream that was not committed to another getter, or drops it if it is over.

@@ -156,6 +156,7 @@ impl Ring {
         match self.offer_stream(actor, stream) {
             Err(TryPut::ShutDown) => {
                 let named = stream.named;
+                // Counted as put when its getter has committed.
                 self.put_after_shutdown(actor, |at| self.write_stream_name(at, named))?;
                 stream.offered = true;
                 Ok(())
@@ -224,6 +225,7 @@ impl Ring {
             if offered {
                 self.pass_over();
             }
+            self.note_end();
         }
         // Also tells those who wait for a record.
         self.pool.free_all(&chain.blocks);

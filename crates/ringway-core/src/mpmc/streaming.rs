@@ -1,12 +1,14 @@
 //! Putting and taking [streams](super::stream): both sides wait for each other.
 
 use super::attachment::Attachment;
-use super::blocking::{Ended, GetError, PutError, Try, put_failed, wait};
+use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
 use super::grants::put_ended;
 use super::long::Place;
+use super::shared::SharedRing;
 use super::stream::{LONGEST_STREAM, Named};
 use super::stream_get::Got;
 use super::stream_put::{Outgoing, Wrote};
+use super::tasks::counted;
 use super::word::{IMMEDIATE, SHUTDOWN};
 use crate::peer::Committed;
 use crate::sync::Ordering::{Relaxed, SeqCst};
@@ -14,9 +16,16 @@ use crate::sync::fence;
 use crate::wait::{Deadline, Event, Spinner};
 use core::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NO_SENSE: &str = "the record of a stream";
+/// So often its pace is what a getter grants a putter in all.
+const PACES: u32 = 10;
+
+/// And so long for this many bytes: a second for each 16 MiB, which is slow.
+fn time_for(bytes: usize) -> Duration {
+    Duration::from_micros(bytes as u64 >> 4)
+}
 
 // ---- Putting --------------------------------------------------------------------
 
@@ -209,6 +218,31 @@ fn steadily<T, E>(
 
 // ---- Taking ---------------------------------------------------------------------
 
+impl SharedRing {
+    /// As [`try_get`](Self::try_get), but passes over streamed messages: for one who has begun
+    /// to receive one and has no time left. With `task` as
+    /// [`try_get_task`](Self::try_get_task).
+    ///
+    /// # Errors
+    ///
+    /// As there, but for [`GetError::Stream`].
+    pub fn try_get_beside(&self, buffer: &mut [u8], task: bool) -> Result<usize, GetError> {
+        let attachment = self.attachment()?;
+        let mut once = || {
+            let mut once = || match attachment
+                .with_actor(|ring, actor| ring.try_get_beside(actor, buffer, task))
+            {
+                Ok(len) => Try::Done(Ok(len)),
+                Err(why) => get_failed(attachment, why),
+            };
+            if task { counted(attachment, once) } else { once() }
+        };
+        let first = once();
+        retry(attachment, first, once)
+            .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+    }
+}
+
 /// A streamed message that was taken from its slot and is still its putter's: to be
 /// [received](Self::receive). Nobody else gets it meanwhile, and nobody waits for it: its
 /// slot goes on, unless all lease records are in use.
@@ -259,12 +293,14 @@ impl Incoming {
     /// # Blocking
     ///
     /// Until the deadline, and no longer than `pace` for each next piece: the putter may be
-    /// asleep, stopped or slow.
+    /// asleep, stopped or slow. With a pace also no longer than ten of it and a second for each
+    /// 16 MiB that have come: a putter that just keeps pace does not keep the caller for ever.
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] at the deadline or when the putter did not keep pace: the message
-    /// goes to another getter, or to a later call. [`GetError::Corrupted`],
+    /// [`GetError::Empty`] at the deadline or when the putter did not keep pace, and
+    /// [`GetError::NoMemory`]: the message goes to another getter, or to a later call.
+    /// [`GetError::ShutDown`] after an immediate shutdown. [`GetError::Corrupted`],
     /// [`GetError::Poisoned`].
     pub fn receive(
         mut self,
@@ -279,32 +315,46 @@ impl Incoming {
         }
         let attachment = Arc::clone(&self.attachment);
         let ring = &attachment.ring;
-        let mut stream = match ring.join_stream(self.place) {
+        let mut stream = match ring.join_named(self.place, self.named) {
             Ok(stream) => stream,
             Err(why) => return self.failed(why),
         };
+        let begun = Instant::now();
         loop {
             let Some(record) = ring.record_for(&stream) else { return self.failed(Got::Corrupted) };
+            let at_last = pace.map_or(deadline, |pace| {
+                let in_all = pace.saturating_mul(PACES).saturating_add(time_for(into.len()));
+                let end = begun.checked_add(in_all);
+                end.map_or(deadline, |end| deadline.min(Deadline::at(end)))
+            });
             // Relaxed: a hint. The step looks again.
             let seen = (record.truth.load(Relaxed), record.written.load(Relaxed));
             let hint = || (record.truth.load(Relaxed), record.written.load(Relaxed)) != seen;
-            let until = pace.map_or(deadline, |pace| deadline.min(Deadline::after(pace)));
+            let until = pace.map_or(at_last, |pace| at_last.min(Deadline::after(pace)));
             let step = || {
                 // ORDERING event-announce (SeqCst): as in `pass`, about `written`.
                 fence(SeqCst);
                 match ring.read_stream(&mut stream, into) {
+                    // The putter goes on no more: it withdraws, unless it is stopped.
+                    Got::Nothing if ring.is_discarding() => Try::Done(Err(GetError::ShutDown)),
                     Got::Nothing => Try::Blocked,
-                    other => Try::Done(Ok::<_, GetError>(other)),
+                    other => Try::Done(Ok(other)),
                 }
             };
             match steadily(&attachment, &record.more, spinner, until, hint, step) {
-                Some(Ok(Got::Some | Got::Nothing)) if deadline.passed() => {
+                Some(Ok(Got::Some | Got::Nothing)) if at_last.passed() => {
                     return Err(GetError::Empty);
                 }
                 Some(Ok(Got::Some | Got::Nothing)) => {}
                 Some(Ok(Got::Whole)) => return Ok(self.commit()),
+                Some(Ok(Got::NoMemory)) => {
+                    return Err(GetError::NoMemory { len: self.len() });
+                }
                 Some(Ok(why)) => return self.failed(why),
-                Some(Err(error)) => return Err(error),
+                Some(Err(error)) => {
+                    self.vacate();
+                    return Err(error);
+                }
                 None => return Err(GetError::Empty),
             }
         }
@@ -335,14 +385,20 @@ impl Incoming {
 
     /// The stream is over, or makes no sense.
     fn failed(&mut self, why: Got) -> Result<bool, GetError> {
-        self.attachment.ring.vacate(self.place);
-        self.over = true;
-        self.forget();
+        self.vacate();
         if why == Got::Void {
             return Ok(false);
         }
+        self.attachment.ring.end_stream(self.named);
         self.attachment.poison();
         Err(GetError::Corrupted(NO_SENSE))
+    }
+
+    /// Nobody gets the message.
+    fn vacate(&mut self) {
+        self.attachment.ring.vacate(self.place);
+        self.over = true;
+        self.forget();
     }
 
     fn forget(&self) {

@@ -63,9 +63,10 @@ impl Ring {
         actor: &mut Actor,
         buffer: &mut [u8],
     ) -> Result<usize, TryGet> {
+        let places = &mut self.given_back_places();
         actor.counting(|actor| {
             self.past_voids(|| {
-                let place = self.take_in_place(actor)?;
+                let place = self.take_in_place(actor, places)?;
                 self.get_taken(actor, place, buffer)
             })
         })
@@ -282,7 +283,7 @@ fn ref_task_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
 }
 
 /// Counts a task before `once` takes it, and no longer if it took nothing.
-fn counted<T>(
+pub(super) fn counted<T>(
     attachment: &Attachment,
     once: impl FnOnce() -> Try<T, GetError>,
 ) -> Try<T, GetError> {

@@ -82,12 +82,20 @@ impl Event {
     /// asleep this is one load.
     #[inline]
     pub fn notify(&self) {
+        self.notify_one();
+    }
+
+    /// As [`notify`](Self::notify), and says whether any may have been asleep.
+    #[inline]
+    pub(crate) fn notify_one(&self) -> bool {
         barrier::light();
         // ORDERING event-announce (SeqCst): the load half. It stays behind the
         // publishing RMW, or behind the light barrier where a store published.
-        if self.word.load(SeqCst) & ASLEEP != 0 {
+        let any = self.word.load(SeqCst) & ASLEEP != 0;
+        if any {
             self.notify_slow(1);
         }
+        any
     }
 
     /// Wakes up to `many` sleepers, one for each thing that was published.

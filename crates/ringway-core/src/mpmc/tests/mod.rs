@@ -12,6 +12,7 @@ mod pids;
 mod processes;
 mod shared;
 mod steps;
+mod stream_bounds;
 mod stream_faults;
 mod stream_steps;
 mod threads;
