@@ -274,6 +274,41 @@ fn a_batch_longer_than_a_quarter_of_the_ring_shows_in_parts() {
     assert_eq!(reading.whole(), None);
 }
 
+/// Batches of messages of any lengths come out as they went in, however often the ring comes
+/// round, and no part of more than a quarter of it stays hidden.
+#[test]
+fn batches_of_all_lengths_come_round() {
+    let (mut producer, mut consumer) = sides(1024);
+    let (mut sent, mut taken) = (0_usize, 0_usize);
+    let len = |n: usize| if n.is_multiple_of(5) { n % 100 } else { 8 };
+    while taken < 5000 {
+        let mut writing = producer.writing();
+        let mut hidden = 0;
+        while writing.push(&pattern(len(sent), sent)) {
+            hidden += 8 + len(sent).next_multiple_of(8);
+            sent += 1;
+            if hidden >= 256 {
+                assert!(consumer.whole().is_some(), "message {sent}");
+            }
+            if sent.is_multiple_of(41) {
+                break;
+            }
+        }
+        drop(writing);
+        let mut reading = consumer.reading();
+        while taken < sent {
+            let expected = pattern(len(taken), taken);
+            let (mut exact, mut wrong) = (vec![0; expected.len()], vec![0; expected.len() + 1]);
+            assert!(!reading.take_exact(&mut wrong), "of another length");
+            assert!(reading.take_exact(&mut exact), "message {taken}");
+            assert_eq!(exact, expected, "message {taken}");
+            taken += 1;
+        }
+        assert!(!reading.take_exact(&mut []) && reading.whole().is_none());
+        drop(reading);
+    }
+}
+
 #[test]
 fn a_batch_that_was_published_but_not_noted_down_counts() {
     let (memory, ring) = memory(256);

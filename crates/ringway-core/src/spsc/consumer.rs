@@ -55,6 +55,14 @@ impl Consumer {
         usize::try_from(len).ok()
     }
 
+    /// Whether the message at the head of the ring is there in one chunk and has just `len`
+    /// bytes.
+    #[inline]
+    pub(super) fn is_whole(&self, len: usize) -> bool {
+        let fits = span(Piece::Whole, len as u64) <= self.capacity - HEADER;
+        fits && chunk::decode_whole(self.header(), self.pos) == Some(len as u64)
+    }
+
     /// Copies the message that [`whole`](Self::whole) showed to `dst`, which has its
     /// length, and releases it. Then the caller notifies `writable`.
     #[inline]

@@ -26,7 +26,7 @@ const LEFT_TO_WRITE: i64 = 8 * 64;
 
 /// How far position `a` is behind `b`, of which either may be the later.
 #[inline]
-fn beyond(a: u64, b: u64) -> i64 {
+pub(super) fn beyond(a: u64, b: u64) -> i64 {
     a.wrapping_sub(b).cast_signed()
 }
 
@@ -34,9 +34,13 @@ impl Consumer {
     /// Fetches lines that have been written, as far as the producer has noted that down.
     #[inline]
     pub(super) fn fetch(&mut self) {
-        if beyond(self.fetched, self.pos) > LEFT_TO_READ {
-            return;
+        if beyond(self.fetched, self.pos) <= LEFT_TO_READ {
+            self.fetch_more();
         }
+    }
+
+    #[inline(never)]
+    fn fetch_more(&mut self) {
         // Relaxed: a guess. What is there says the header of each chunk.
         let there = self.ring().write_pos.load(Relaxed).wrapping_sub(self.pos);
         let there = if there > self.capacity { 0 } else { there.min(AHEAD) };
@@ -58,9 +62,19 @@ impl Producer {
     /// Fetches free lines, to be written.
     #[inline]
     pub(super) fn fetch(&mut self) {
-        if beyond(self.fetched, self.pos) > LEFT_TO_WRITE {
-            return;
+        if beyond(self.fetched, self.pos) <= LEFT_TO_WRITE {
+            self.fetch_more();
         }
+    }
+
+    /// For how many bytes from here on the next [`fetch`](Self::fetch) is not due.
+    #[inline]
+    pub(super) fn fetched_ahead(&self) -> u64 {
+        beyond(self.fetched, self.pos).saturating_sub(LEFT_TO_WRITE).max(0).cast_unsigned()
+    }
+
+    #[inline(never)]
+    fn fetch_more(&mut self) {
         let end = self.pos.wrapping_add(self.free().min(AHEAD));
         let mut at = if beyond(self.fetched, self.pos) < 0 { self.pos } else { self.fetched };
         while beyond(end, at) > 0 {

@@ -248,11 +248,19 @@ impl Producer {
     /// Writes one chunk, for which there is room, but for its header, which it gives.
     #[inline]
     pub(super) fn fill(&mut self, piece: Piece, payload: &[u8]) -> u64 {
+        let header = self.fill_at(self.pos, piece, payload);
+        self.pos = self.pos.wrapping_add(span(piece, payload.len() as u64));
+        header
+    }
+
+    /// As [`fill`](Self::fill), at `pos`; the producer stays where it is.
+    #[inline]
+    pub(super) fn fill_at(&self, pos: u64, piece: Piece, payload: &[u8]) -> u64 {
         #[allow(clippy::cast_possible_truncation, reason = "a chunk is at most 2^32 - 1 bytes")]
         let len = payload.len() as u32;
         let data = &self.ring.data;
         // Relaxed, as the copy: published by the release store of a header.
-        let mut at = self.pos.wrapping_add(HEADER);
+        let mut at = pos.wrapping_add(HEADER);
         if let Piece::First { total } = piece {
             data.word(at).store(total, Relaxed);
             at = at.wrapping_add(TOTAL);
@@ -260,9 +268,7 @@ impl Producer {
         // It fits: the caller made sure that there is room.
         let fitted = data.copy_in(at, payload);
         debug_assert!(fitted.is_ok());
-        let header = chunk::encode(piece, len, self.pos);
-        self.pos = self.pos.wrapping_add(span(piece, u64::from(len)));
-        header
+        chunk::encode(piece, len, pos)
     }
 
     /// Makes visible what was filled from `from` on, where `header` belongs.
