@@ -429,8 +429,10 @@ pub(crate) fn operation(name: &str, op: Op, idle: bool, effort: Effort) -> bool 
             tally.note(place, &format!("{scene:?}"), result);
         }
         // A receiver's watcher, which nobody steps, hears that the sender has left, and tells
-        // it by a change of its own at any time.
-        tally.end_scene(&format!("{scene:?}"), op.sends());
+        // it by a change of its own at any time. One that waits for room is woken by it, now
+        // once and now twice.
+        let alone = op.sends() && !op.waits();
+        tally.end_scene(&format!("{scene:?}"), alone);
     }
     tally.finish("kills")
 }

@@ -21,11 +21,8 @@ impl Namesake {
         match child {
             -1 => Err(io::Error::last_os_error()),
             0 => loop {
-                // SAFETY: takes no pointers. It ends with its parent, or is killed by it.
-                unsafe {
-                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                    libc::pause();
-                }
+                // SAFETY: takes no pointers. It is killed by its parent.
+                unsafe { libc::pause() };
             },
             _ => Ok(Self(pid)),
         }
@@ -40,10 +37,9 @@ impl Namesake {
 impl Drop for Namesake {
     fn drop(&mut self) {
         // SAFETY: a child of ours that was not reaped: the number is still its own.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, std::ptr::null_mut(), 0);
-        }
+        unsafe { libc::kill(self.0, libc::SIGKILL) };
+        // SAFETY: as above; nothing is written.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
     }
 }
 
