@@ -2,7 +2,7 @@
 
 use crate::{Input, bounded};
 use ringway_core::memory::{Heap, Memory};
-use ringway_core::mpmc::{Batch, Geometry, Options, Place, Ring, TryGet};
+use ringway_core::mpmc::{Batch, Geometry, Options, Outgoing, Place, Ring, Taking, TryGet};
 use ringway_core::peer::{Actor, Identity, Liveness};
 use ringway_core::segment::BODY;
 
@@ -15,14 +15,17 @@ pub const LEASES: u32 = 2;
 /// A ring of `slots` slots on the heap, with about `pool` bytes of blocks.
 pub fn memory(slots: u64, pool: u64) -> (Memory, Geometry) {
     let short = Options::new(slots, PAYLOAD as u32);
-    let options = Options { participants: 3, actors: 4, leases: LEASES, pool, ..short };
+    let options = Options { participants: 3, actors: 4, leases: LEASES, pool, streams: 2, ..short };
     let geometry = Geometry::new(&options).expect("within limits");
     (Memory::new(Heap::new(geometry.total_len() as usize)), geometry)
 }
 
-/// Whether the code under test uses the words at `at` in halves: the four events, the
-/// count of changes, and the `live` word of each participant.
-pub fn is_narrow(at: u64) -> bool {
+/// Whether the code under test uses the words at `at` in halves: the events, also those of
+/// streams, the count of changes, and the `live` word of each participant.
+pub fn is_narrow(geometry: &Geometry, at: u64) -> bool {
+    if geometry.is_event_of_stream(at) {
+        return true;
+    }
     let at = at - BODY;
     let event = [2, 3, 5].into_iter().any(|line| at == 128 * line);
     let live = (6..9).any(|line| at == 128 * line);
@@ -49,6 +52,15 @@ pub struct User {
     actor: Actor,
     /// Messages that were taken and not given free.
     held: Vec<Place>,
+    streams: Streams,
+}
+
+/// A message on its way, and the beginning of one that was taken.
+#[derive(Default)]
+struct Streams {
+    out: Option<Outgoing>,
+    taking: Option<Taking>,
+    got: Vec<u8>,
 }
 
 impl User {
@@ -57,18 +69,21 @@ impl User {
         let ring = Ring::new(memory, geometry).expect("it fits");
         ring.participants().join(2, Identity::default());
         let actor = ring.actors().claim(2, 0).expect("nobody else is there");
-        Self { ring, actor, held: Vec::new() }
+        Self { ring, actor, held: Vec::new(), streams: Streams::default() }
     }
 
     /// One operation.
     pub fn step(&mut self, input: &mut Input) {
-        let Self { ring, actor, held } = self;
+        let Self { ring, actor, held, streams } = self;
         let what = input.byte();
         let message = [0x5A; 40];
         let message = &message[..input.below(message.len())];
         if what >= 0xC0 {
             let long = 1 + input.below(4000);
             return bounded(|| in_blocks(ring, actor, held, what, long));
+        }
+        if what >= 0xA8 {
+            return bounded(|| stream(ring, actor, streams, what));
         }
         bounded(|| match what % 18 {
             0..=2 => drop(ring.try_put(actor, message)),
@@ -135,6 +150,46 @@ fn in_blocks(ring: &Ring, actor: &mut Actor, held: &mut Vec<Place>, what: u8, le
             }
             if what % 8 == 6 {
                 ring.release_taken(actor, place);
+            }
+        }
+    }
+}
+
+/// Longer than any pool here.
+static LONG: [u8; 100_000] = [0x5C; 100_000];
+
+/// A step of either side of a stream.
+fn stream(ring: &Ring, actor: &mut Actor, streams: &mut Streams, what: u8) {
+    let Streams { out, taking, got } = streams;
+    match what % 8 {
+        0 => {
+            // The one before is withdrawn, wherever it is.
+            if let Some(old) = out.take() {
+                ring.close_stream(old);
+            }
+            *out = ring.open_stream(LONG.len(), 2);
+        }
+        1 => drop(out.as_mut().map(|out| ring.offer_stream(actor, out))),
+        2 | 3 => drop(out.as_mut().map(|out| ring.write_stream(out, &LONG))),
+        4 => {
+            if let Some(old) = taking.take() {
+                ring.hand_back_stream(old.place);
+            }
+            if let Err(TryGet::Stream(place)) = ring.try_get(actor, &mut [0; 40]) {
+                got.clear();
+                // Else it stays with us, and is left to the repair of our death.
+                *taking = ring.join_stream(place).ok();
+            }
+        }
+        5 | 6 => {
+            if let Some(taking) = taking {
+                let _ = ring.read_stream(taking, got);
+                assert!(got.capacity() <= 2 * (got.len() + (64 << 10)), "more than came");
+            }
+        }
+        _ => {
+            if let Some(taken) = taking.take() {
+                ring.take_stream(actor, &taken);
             }
         }
     }

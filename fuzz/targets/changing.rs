@@ -17,13 +17,14 @@ const ROUNDS: usize = 4;
 fn beside_a_writer(
     memory: &Memory,
     first: u64,
-    is_narrow: fn(u64) -> bool,
+    is_narrow: impl Fn(u64) -> bool + Send,
     writes: &[u8],
     body: impl FnOnce(),
 ) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let done = &done;
+        scope.spawn(move || {
             let words = (memory.len() - first) / 8;
             let mut random = Random(writes.len() as u64);
             while !done.load(Relaxed) {
@@ -37,7 +38,7 @@ fn beside_a_writer(
                 }
             }
         });
-        let _stop = Stop(&done);
+        let _stop = Stop(done);
         body();
     });
 }
@@ -51,7 +52,8 @@ fuzz_target!(|data: &[u8]| {
     if kind {
         let (memory, geometry) = slots::memory(1 + size as u64, 3000);
         let mut user = slots::User::new(&memory, geometry);
-        beside_a_writer(&memory, BODY, slots::is_narrow, writes, || {
+        let narrow = |at| slots::is_narrow(&geometry, at);
+        beside_a_writer(&memory, BODY, narrow, writes, || {
             for _ in 0..ROUNDS {
                 let mut input = Input::new(steps);
                 while !input.is_empty() {

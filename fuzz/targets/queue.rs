@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use ringway_codec::{Codec, Postcard};
 use ringway_core::handover::{collect, unpack};
 use ringway_core::memory::Memory;
+use ringway_core::mpmc::Geometry;
 use ringway_core::mpmc::SharedRing;
 use ringway_core::segment::{BODY, Segment};
 use ringway_fuzz::slots::is_narrow;
@@ -97,10 +98,10 @@ fn pack<T, C: Codec<T>>(queue: &JoinableQueue<T, C>) -> (Vec<u8>, OwnedFd) {
     (bytes, fds.remove(0))
 }
 
-fn change(memory: &Memory, input: &mut Input) {
+fn change(memory: &Memory, geometry: &Geometry, input: &mut Input) {
     let words = ((memory.len() - BODY) / 8) as usize;
     let at = BODY + 8 * input.below(words) as u64;
-    overwrite(memory, at, is_narrow(at), |old| input.nonsense(old));
+    overwrite(memory, at, is_narrow(geometry, at), |old| input.nonsense(old));
 }
 
 /// Several items at once.
@@ -148,18 +149,20 @@ fn play<T: Item>(input: &mut Input) {
     let (parcel, fd) = pack(&queue);
     let segment = Segment::from_fd(fd).expect("it is sound yet");
     let memory = segment.memory().clone();
+    let params = &segment.header().params;
+    let geometry = Geometry::from_params(params, memory.len(), "fuzz").expect("as it was made");
     let signature = segment.header().signature;
     let ring = SharedRing::open(segment, signature).expect("it is sound yet");
     ring.set_guarded(input.flag()).expect("it is sound yet");
     while !input.is_empty() {
         if input.flag() {
-            change(&memory, input);
+            change(&memory, &geometry, input);
         }
         let soon = Duration::from_micros(input.byte().into());
         let what = input.byte();
         let len = input.below(if what & 0x40 == 0 { 22 } else { 6000 });
         if what >= 0xB0 {
-            let mut change = || change(&memory, input);
+            let mut change = || change(&memory, &geometry, input);
             let call = Call { what, len, soon, held: &mut change };
             bounded(|| T::in_place(&queue, call, &mut grants));
             continue;

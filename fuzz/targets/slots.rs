@@ -17,13 +17,13 @@ fuzz_target!(|data: &[u8]| {
         for at in (BODY..memory.len()).step_by(8) {
             // Small numbers now and then: they make likely phases, owners and laps.
             let mask = u64::MAX >> (random.next() & 63);
-            overwrite(&memory, at, is_narrow(at), |_| random.next() & mask);
+            overwrite(&memory, at, is_narrow(&geometry, at), |_| random.next() & mask);
         }
     }
     while !input.is_empty() {
         if input.flag() {
             let at = BODY + 8 * input.below(words) as u64;
-            overwrite(&memory, at, is_narrow(at), |old| input.nonsense(old));
+            overwrite(&memory, at, is_narrow(&geometry, at), |old| input.nonsense(old));
         }
         user.step(&mut input);
     }

@@ -79,15 +79,13 @@ fn signals_do_not_end_a_stream() {
         };
         let often = libc::timeval { tv_sec: 0, tv_usec: 1000 };
         let timer = libc::itimerval { it_interval: often, it_value: often };
-        // SAFETY: both structures are valid; the handler does nothing.
-        unsafe {
-            assert_eq!(
-                libc::sigaction(libc::SIGALRM, &raw const handler, core::ptr::null_mut()),
-                0
-            );
-            let set = libc::setitimer(libc::ITIMER_REAL, &raw const timer, core::ptr::null_mut());
-            assert_eq!(set, 0);
-        }
+        let none = core::ptr::null_mut();
+        // SAFETY: a valid structure; the handler does nothing.
+        let handled = unsafe { libc::sigaction(libc::SIGALRM, &raw const handler, none) };
+        let none = core::ptr::null_mut();
+        // SAFETY: a valid structure.
+        let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, none) };
+        assert_eq!((handled, set), (0, 0));
     }
     let _scene = Scene::begin();
     let queue = small(2);
