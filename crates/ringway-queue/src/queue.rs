@@ -262,7 +262,9 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Errors
     ///
     /// [`PutReason::Full`] or [`PutReason::NoMemory`] after that time; as
-    /// [`put`](Self::put).
+    /// [`put`](Self::put). A streamed item that was withdrawn does not count in
+    /// [`len`](Self::len), but keeps its place until the items before it are taken: until then
+    /// a put may find the queue full below its capacity.
     pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.put_until(value, Until::after(timeout))
     }

@@ -226,9 +226,9 @@ impl Ring {
         // While the batch is announced as done.
         self.actors.end_take(actor, u32::try_from(run).unwrap_or(u32::MAX));
         self.actors.withdraw_many(actor);
-        // Relaxed: as in `notify_room_behind`, after whose claim this comes. One more at most.
-        let behind = self.marks.load(Relaxed) & marks::TOMBS != 0;
-        self.not_full.notify_many(run + u64::from(behind));
+        if self.not_full.notify_any(run) {
+            self.notify_room_behind();
+        }
         self.actors.count_many(actor, Committed::Get, run);
         if sound { Ok(into.len() - before) } else { Err(WRONG_LENGTH) }
     }

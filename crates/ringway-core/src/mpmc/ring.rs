@@ -221,18 +221,19 @@ impl Ring {
     /// A slot is free since just now: wakes a putter.
     #[inline]
     pub(super) fn notify_room(&self) {
-        if self.not_full.notify_one() {
+        if self.not_full.notify_any(1) {
             self.notify_room_behind();
         }
     }
 
-    /// Behind a message that was taken may be the name of a stream that is over: room for one
-    /// more, whose own wake-up came while the message was in its way.
+    /// Behind a message that was taken may be a tomb or the name of a stream that is over: room
+    /// for one more, whose own wake-up came while the message was in its way.
     #[cold]
-    fn notify_room_behind(&self) {
-        // ORDERING mpmc-mark (SeqCst): whoever slept in spite of the mark has seen the message
-        // unclaimed; we have claimed it by a SeqCst RMW, and see the mark.
-        if self.marks.load(SeqCst) & marks::TOMBS != 0 {
+    pub(super) fn notify_room_behind(&self) {
+        // ORDERING mpmc-claim (SeqCst): whoever slept in spite of that wake-up saw the message
+        // unclaimed; it is claimed by a SeqCst RMW since, and we see what is behind it.
+        let head = self.dequeue_pos.load(SeqCst);
+        if self.state(head).is_some_and(|state| self.is_dud(head, state)) {
             self.not_full.notify();
         }
     }

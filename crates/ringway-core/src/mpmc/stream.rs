@@ -39,7 +39,8 @@
 //!
 //! After the commit both still need the word: the putter, to return; the getter, or the
 //! repair of its death, to count what it took. The last of them frees the record. Neither
-//! waits for the other: one that is stopped there keeps a record, and no call.
+//! waits for the other: one that is stopped there keeps a record, and no call; but records are
+//! few, and when all are kept the next stream waits for one.
 //!
 //! # Epochs
 //!

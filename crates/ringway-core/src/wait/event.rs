@@ -82,30 +82,26 @@ impl Event {
     /// asleep this is one load.
     #[inline]
     pub fn notify(&self) {
-        self.notify_one();
-    }
-
-    /// As [`notify`](Self::notify), and says whether any may have been asleep.
-    #[inline]
-    pub(crate) fn notify_one(&self) -> bool {
-        barrier::light();
-        // ORDERING event-announce (SeqCst): the load half. It stays behind the
-        // publishing RMW, or behind the light barrier where a store published.
-        let any = self.word.load(SeqCst) & ASLEEP != 0;
-        if any {
-            self.notify_slow(1);
-        }
-        any
+        self.notify_any(1);
     }
 
     /// Wakes up to `many` sleepers, one for each thing that was published.
     #[inline]
     pub fn notify_many(&self, many: u64) {
+        self.notify_any(many);
+    }
+
+    /// As [`notify_many`](Self::notify_many), and says whether any may have been asleep.
+    #[inline]
+    pub(crate) fn notify_any(&self, many: u64) -> bool {
         barrier::light();
-        // ORDERING event-announce (SeqCst): as in `notify`.
-        if self.word.load(SeqCst) & ASLEEP != 0 {
+        // ORDERING event-announce (SeqCst): the load half. It stays behind the
+        // publishing RMW, or behind the light barrier where a store published.
+        let any = self.word.load(SeqCst) & ASLEEP != 0;
+        if any {
             self.notify_slow(u32::try_from(many).unwrap_or(u32::MAX));
         }
+        any
     }
 
     #[cold]
