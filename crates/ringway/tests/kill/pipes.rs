@@ -59,6 +59,13 @@ impl Op {
         let sends = matches!(self, Self::Send | Self::SendLong | Self::SendFull);
         sends || matches!(self, Self::AttachSender | Self::CloseSender | Self::DetachSender)
     }
+    /// Nobody else changes the segment or the number of its system calls meanwhile. A
+    /// receiver's watcher, which nobody steps, hears that the sender has left, and tells it by
+    /// a change of its own at any time; a sender that waits for room, as a streamed message
+    /// does, is woken by its receiver now once and now twice.
+    fn is_alone(self) -> bool {
+        self.sends() && !self.waits() && self != Self::SendLong
+    }
     fn waits(self) -> bool {
         matches!(self, Self::SendFull | Self::RecvEmpty)
     }
@@ -428,11 +435,7 @@ pub(crate) fn operation(name: &str, op: Op, idle: bool, effort: Effort) -> bool 
             let result = after_death(&mut stage, idle);
             tally.note(place, &format!("{scene:?}"), result);
         }
-        // A receiver's watcher, which nobody steps, hears that the sender has left, and tells
-        // it by a change of its own at any time. One that waits for room is woken by it, now
-        // once and now twice.
-        let alone = op.sends() && !op.waits();
-        tally.end_scene(&format!("{scene:?}"), alone);
+        tally.end_scene(&format!("{scene:?}"), op.is_alone());
     }
     tally.finish("kills")
 }
