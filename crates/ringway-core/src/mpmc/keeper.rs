@@ -202,7 +202,8 @@ impl Keeper {
     /// Whether a thread may sleep for long although something waits for it: its wake-up
     /// went to one that was stopped. Wakes the sleepers then.
     fn make_up_for_lost_wakeups(&self) {
-        if self.ring.may_have_message() {
+        // Or waits for the end.
+        if self.ring.may_have_message() || self.ring.is_shut_down() {
             self.ring.not_empty().notify_all();
         }
         if !self.ring.is_full() {

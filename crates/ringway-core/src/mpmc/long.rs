@@ -20,7 +20,7 @@ use super::put::{ATTEMPTS, Next, TryPut};
 use super::ring::Ring;
 use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
-use super::word::{Announcement, Meta, Phase, SHUTDOWN, State, marks};
+use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
 use crate::peer::{Actor, Committed, Take};
@@ -456,12 +456,7 @@ impl Ring {
         match place.0 {
             At::Slot(_) => self.notify_room(),
             // Getters that were told to wait for this (`may_come_back`) may be told the end.
-            // ORDERING mpmc-shutdown (SeqCst): stays behind the exchange: either this sees the
-            // shutdown, or who shuts down is before us and its getters look after both.
-            At::Lease(_) if self.enqueue_pos.load(SeqCst) & SHUTDOWN != 0 => {
-                self.not_empty.broadcast();
-            }
-            At::Lease(_) => {}
+            At::Lease(_) => self.note_end(),
         }
     }
 
@@ -501,10 +496,14 @@ impl Ring {
             }
             // From here on the place is ours; repair finds our name in it.
             let mine = State::owned(Phase::Taken, state.lap(), participant);
-            // Relaxed: the load above acquired the message, and a place comes to this
-            // word once per lap.
-            if word.compare_exchange(state.0, mine.0, Relaxed, Relaxed).is_err() {
+            // ORDERING lease-record (SeqCst): before the look for a shutdown below. The load
+            // above acquired the message. Relaxed on failure: somebody else has it.
+            if word.compare_exchange(state.0, mine.0, SeqCst, Relaxed).is_err() {
                 continue;
+            }
+            if let At::Lease(_) = place.0 {
+                // It comes back to nobody of this process as long as that lives.
+                self.note_end();
             }
             // A short slot has no room for the count.
             let meta = cell.short.is_none().then(|| cell.word(at::slot::META)).flatten();

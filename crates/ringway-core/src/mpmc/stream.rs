@@ -385,11 +385,12 @@ impl Ring {
         word.compare_exchange(state.0, free.0, SeqCst, Relaxed).is_ok()
     }
 
-    /// A stream is open no more. In a ring that was shut down somebody may have waited for that.
+    /// A stream is open no more, or a message does not come back to all who were told so. In a
+    /// ring that was shut down somebody may have waited for that.
     pub(super) fn note_end(&self) {
         // ORDERING mpmc-shutdown (SeqCst): a sleeper looks for the shutdown and then for open
-        // streams; we have changed the truth by a SeqCst RMW and look for the shutdown. Who
-        // shuts down later wakes everybody itself.
+        // streams and what may come back; we have changed these by a SeqCst RMW and look for
+        // the shutdown. Who shuts down later wakes everybody itself.
         if self.enqueue_pos.load(SeqCst) & SHUTDOWN != 0 {
             self.not_empty.broadcast();
         }

@@ -293,11 +293,18 @@ impl Ring {
             return;
         }
         self.give_back(place);
+        self.drop_handed_back(place);
+    }
+
+    /// Drops what was just given back at `place`, should it be over by now.
+    pub(super) fn drop_handed_back(&self, place: Place) {
         // ORDERING event-announce (SeqCst): who withdraws wakes a putter that waits for the
         // slot. If that came too early to find it given back, we see here that it is over.
         fence(SeqCst);
         if self.drop_void(place) {
             self.not_full.notify();
+            // Nor will it come back to those who wait for that after a shutdown.
+            self.note_end();
         }
     }
 }

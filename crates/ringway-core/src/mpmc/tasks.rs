@@ -17,9 +17,10 @@ use super::get::TryGet;
 use super::grants::{ReadGrant, ref_once};
 use super::ring::Ring;
 use super::shared::SharedRing;
+use super::word::marks;
 use crate::peer::{Actor, Take, TaskCount, UPDATES};
 use crate::sync::AtomicU64;
-use crate::sync::Ordering::{Relaxed, SeqCst};
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::fence;
 use crate::wait::{Deadline, Spinner};
 use std::sync::Arc;
@@ -44,12 +45,15 @@ impl Ring {
         let table = self.participants();
         let mut unfinished = 0;
         for _ in 0..LOOKS {
-            let before = table.departures();
+            // What moves items back, from a count to the ring: a death, and a getter that gives
+            // one back. That one marks it before it lowers its count.
+            // ORDERING mpmc-mark (acquire): both looks at the mark stay outside the others.
+            let moves = || (table.departures(), self.marks.load(Acquire) / marks::STEP);
+            let before = moves();
             // In the order in which items move on.
             let waiting = self.total_len();
             unfinished = waiting.saturating_add(table.held_tasks());
-            // A death moves items back, from a count to the ring.
-            if table.departures() == before {
+            if moves() == before {
                 break;
             }
         }

@@ -270,3 +270,119 @@ fn a_stream_that_makes_no_sense_ends_for_its_putter_too() {
         assert_eq!(inner.blocks_used(), 0);
     });
 }
+
+/// Waits until `count` threads of this process are in `get`, asleep as far as one can tell.
+fn asleep(ring: &SharedRing, begun: &AtomicU32, count: u32) {
+    let deadline = in_time();
+    let event = || ring.attachment().ok().unwrap().ring.not_empty().may_have_sleepers();
+    while begun.load(SeqCst) < count || !event() {
+        assert!(!deadline.passed(), "nobody sleeps");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Beyond the short sleeps that a claim on its way makes them take.
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+/// After a shutdown two getters wait for a stream that another hands back, between whose steps it
+/// is withdrawn: both are told the end.
+#[test]
+fn a_stream_withdrawn_while_it_is_handed_back_ends_every_wait() {
+    let ring = shared();
+    let attachment = ring.attachment().ok().unwrap();
+    let inner = &attachment.ring;
+    let mut out = inner.open_stream(LEN, attachment.participant()).unwrap();
+    attachment.with_actor(|ring, actor| ring.offer_stream(actor, &mut out)).unwrap();
+    let stream = incoming(&ring);
+    ring.shutdown(false).unwrap();
+    let (begun, start) = (AtomicU32::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        let getters = [(); 2].map(|()| {
+            scope.spawn(|| {
+                begun.fetch_add(1, SeqCst);
+                ring.get(&mut [0; 16], &mut spinner(), in_time())
+            })
+        });
+        asleep(&ring, &begun, 2);
+        // The steps of `hand_back_stream`.
+        let place = Place::lease(0);
+        let cell = inner.cell(place);
+        let word = cell.state().unwrap();
+        word.store(State::of(Phase::Redeliver, State(word.load(SeqCst)).lap()).0, SeqCst);
+        asleep(&ring, &begun, 2);
+        inner.close_stream(out);
+        asleep(&ring, &begun, 2);
+        inner.set_mark(marks::REDELIVER);
+        // Before the wake-up, as if whom that wakes came late.
+        inner.drop_handed_back(place);
+        inner.not_empty().notify();
+        for getter in getters {
+            assert!(matches!(getter.join().unwrap(), Err(GetError::ShutDown)));
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(30), "one slept to its deadline");
+    std::mem::forget(stream);
+}
+
+/// After a shutdown two getters of one process wait for what another process holds. It comes
+/// back, and one of them holds it: the other is told the end, for it would wait for itself.
+#[test]
+fn who_takes_what_came_back_ends_the_wait_of_its_own_process() {
+    let ring = shared();
+    let attachment = ring.attachment().ok().unwrap();
+    let inner = &attachment.ring;
+    ring.try_put(&[7; 8]).unwrap();
+    let grant = ring.try_get_ref().unwrap();
+    let place = Place::lease(0);
+    let cell = inner.cell(place);
+    let word = cell.state().unwrap();
+    let lap = State(word.load(SeqCst)).lap();
+    // Another process has it.
+    let other = 3 - attachment.participant();
+    word.store(State::owned(Phase::Taken, lap, other).0, SeqCst);
+    std::mem::forget(grant);
+    ring.shutdown(false).unwrap();
+    let (begun, ended, start) = (AtomicU32::new(0), AtomicU32::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        let getters = [(); 2].map(|()| {
+            scope.spawn(|| {
+                begun.fetch_add(1, SeqCst);
+                let got = ring.get_ref(&mut spinner(), in_time());
+                ended.fetch_add(1, SeqCst);
+                // Held until the other has been told.
+                while ended.load(SeqCst) < 2 && start.elapsed() < Duration::from_secs(90) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                got.map(drop)
+            })
+        });
+        asleep(&ring, &begun, 2);
+        inner.give_back(place);
+        let ends = getters.map(|getter| getter.join().unwrap());
+        assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1, "{ends:?}");
+    });
+    assert!(start.elapsed() < Duration::from_secs(30), "one slept to its deadline");
+}
+
+/// A task that is taken and given back all the time is never missed by who counts meanwhile.
+#[test]
+fn a_task_handed_back_amidst_a_count_is_not_missed() {
+    let ring = shared();
+    ring.try_put(&[7; 8]).unwrap();
+    let over = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let end = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < end {
+                drop(ring.try_get_ref_task());
+            }
+            over.store(1, SeqCst);
+        });
+        while over.load(SeqCst) == 0 {
+            let unfinished = ring.attachment().ok().unwrap().ring.unfinished();
+            if unfinished == 0 {
+                over.store(2, SeqCst);
+            }
+        }
+    });
+    assert_eq!(over.load(SeqCst), 1, "no task was counted");
+}
