@@ -49,11 +49,11 @@ impl<const W: usize> Session for Threads<W> {
                     let receiver = receiver.clone();
                     scope.spawn(move || -> Fallible<u64> {
                         pin(places.map(|p| p.partner))?;
-                        let mut taken = Taken::default();
+                        let (mut taken, mut count) = (Taken::default(), 0);
                         while let Ok(got) = receiver.recv() {
-                            taken.take(&got)?;
+                            count += u64::from(taken.take(&got)?);
                         }
-                        Ok(taken.count)
+                        Ok(count)
                     })
                 })
                 .collect();

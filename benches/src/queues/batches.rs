@@ -14,13 +14,15 @@ use ringway_queue::{Builder, Queue};
 pub struct RingwayBatches {
     queue: Queue<[u64; 1], Pod>,
     putting: Vec<[u64; 1]>,
-    /// Taken, the next one last.
+    /// Taken, and which is the next.
     taken: Vec<[u64; 1]>,
+    next: usize,
 }
 
 impl RingwayBatches {
     fn over(queue: Queue<[u64; 1], Pod>) -> Self {
-        Self { queue, putting: Vec::with_capacity(BATCH), taken: Vec::with_capacity(BATCH) }
+        let (putting, taken) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        Self { queue, putting, taken, next: 0 }
     }
 }
 
@@ -53,10 +55,13 @@ impl Queued<1> for RingwayBatches {
 
     #[inline]
     fn get(&mut self) -> Fallible<[u64; 1]> {
-        if self.taken.is_empty() {
+        if self.next == self.taken.len() {
+            self.taken.clear();
+            self.next = 0;
             self.queue.get_many(&mut self.taken, BATCH)?;
-            self.taken.reverse();
         }
-        self.taken.pop().ok_or_else(|| "an empty batch".into())
+        let item = self.taken.get(self.next).ok_or("an empty batch")?;
+        self.next += 1;
+        Ok(*item)
     }
 }

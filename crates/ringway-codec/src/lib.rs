@@ -72,6 +72,24 @@ pub trait Codec<T> {
         None
     }
 
+    /// The encodings of all `values`, one after the other, for codecs whose
+    /// [encodings have one length](Self::FIXED_LEN) and are what lies in memory anyway.
+    /// `None` for all others: [encode](Self::encode) them one by one.
+    #[inline]
+    fn encode_all(values: &[T]) -> Option<&[u8]> {
+        let _ = values;
+        None
+    }
+
+    /// Has `fill` write up to `max` encodings, one after the other, to where the values will
+    /// be, behind those in `into`; it says how many it wrote, and so does this. For codecs
+    /// with [`encode_all`](Self::encode_all). 0 if it was not asked.
+    #[inline]
+    fn decode_all(into: &mut Vec<T>, max: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let _ = (into, max, fill);
+        0
+    }
+
     /// Decodes a whole message in memory that the value may keep: large ones need not be
     /// there twice. The default [decodes](Self::decode) and drops it.
     ///

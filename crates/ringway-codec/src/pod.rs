@@ -34,6 +34,20 @@ impl<T: FromBytes + IntoBytes + Immutable> Codec<T> for Pod {
     }
 
     #[inline]
+    fn encode_all(values: &[T]) -> Option<&[u8]> {
+        Some(values.as_bytes())
+    }
+
+    #[inline]
+    fn decode_all(into: &mut Vec<T>, max: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let before = into.len();
+        into.resize_with(before + max, T::new_zeroed);
+        let got = fill(into[before..].as_mut_bytes()).min(max);
+        into.truncate(before + got);
+        got
+    }
+
+    #[inline]
     fn decode_from<E>(
         len: usize,
         _scratch: &mut Vec<u8>,

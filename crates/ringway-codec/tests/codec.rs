@@ -31,6 +31,25 @@ fn values_come_back() {
 }
 
 #[test]
+fn plain_old_data_comes_back_many_at_a_time() {
+    let values = [1_u64, 2, 3];
+    let bytes = <Pod as Codec<u64>>::encode_all(&values).unwrap();
+    assert_eq!(bytes.len(), 24);
+    let mut into = vec![0];
+    let two = |to: &mut [u8]| {
+        assert_eq!(to.len(), 32);
+        to[..16].copy_from_slice(&bytes[8..]);
+        2
+    };
+    assert_eq!(<Pod as Codec<u64>>::decode_all(&mut into, 4, two), 2);
+    assert_eq!(into, [0, 2, 3]);
+    assert_eq!(<Pod as Codec<u64>>::decode_all(&mut into, 4, |_| 0), 0);
+    assert_eq!(into, [0, 2, 3]);
+    assert_eq!(<Postcard as Codec<u64>>::encode_all(&values), None);
+    assert_eq!(<Postcard as Codec<u64>>::decode_all(&mut into, 4, |_| 4), 0);
+}
+
+#[test]
 fn bytes_left_over_are_an_error() {
     let error = <Postcard as Codec<u8>>::decode(&[1, 2]).unwrap_err();
     assert!(error.to_string().contains("1 bytes left over"), "{error}");

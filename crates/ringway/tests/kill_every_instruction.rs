@@ -121,6 +121,8 @@ fn main() -> std::process::ExitCode {
         ("queue get", TypedOp::Get),
         ("queue put, serialized", TypedOp::PutCoded),
         ("queue get, serialized", TypedOp::GetCoded),
+        ("queue batch put", TypedOp::PutWords),
+        ("queue batch get", TypedOp::GetWords),
         ("task put", TypedOp::TaskPut),
         ("task get", TypedOp::TaskGet),
         ("task get, of what another getter died with", TypedOp::TaskGetGiven),

@@ -215,6 +215,10 @@ pub(super) struct Spot<'a> {
 
 #[allow(unsafe_code, reason = "the same signatures as over real memory")]
 impl<'a> Spot<'a> {
+    pub(super) unsafe fn after(self, offset: usize) -> Self {
+        Self { at: self.at + offset, ..self }
+    }
+
     pub(super) unsafe fn word(self, offset: usize) -> &'a AtomicU64 {
         self.region.word(self.at + offset).expect("inside")
     }

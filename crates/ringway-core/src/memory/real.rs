@@ -317,6 +317,17 @@ pub(super) struct Spot<'a> {
 }
 
 impl<'a> Spot<'a> {
+    /// The place `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// It lies in the region or at its end, and `offset` is a multiple of 8.
+    #[inline]
+    pub(super) unsafe fn after(self, offset: usize) -> Self {
+        // SAFETY: inside by the caller's promise.
+        Self { at: unsafe { self.at.add(offset) }, ..self }
+    }
+
     /// The 64-bit word `offset` bytes from here.
     ///
     /// # Safety

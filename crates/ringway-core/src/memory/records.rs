@@ -44,6 +44,20 @@ impl<const HEAD: usize> Records<HEAD> {
         let spot = unsafe { self.region.spot(index * self.stride) };
         Some(Record { spot, bytes: self.stride - HEAD })
     }
+
+    /// The records from number `from` up to `to`, as far as there are such. For short
+    /// loops: what they need of `self` is read once.
+    #[inline]
+    pub fn between(&self, from: usize, to: usize) -> impl Iterator<Item = Record<'_, HEAD>> {
+        let (stride, bytes) = (self.stride, self.stride - HEAD);
+        // SAFETY: every region begins somewhere.
+        let first = unsafe { self.region.spot(0) };
+        (from..to.min(self.count)).map(move |index| {
+            // SAFETY: `index < count`: as in `get`.
+            let spot = unsafe { first.after(index.wrapping_mul(stride)) };
+            Record { spot, bytes }
+        })
+    }
 }
 
 /// One of the [`Records`].
@@ -119,6 +133,7 @@ mod tests {
     fn records_do_not_touch_each_other() {
         let records = records(96, 32).unwrap();
         assert!(records.get(3).is_none() && records.get(usize::MAX).is_none());
+        assert_eq!((records.between(1, 9).count(), records.between(3, 2).count()), (2, 0));
         for i in 0..3_u8 {
             let record = records.get(i.into()).unwrap();
             record.word::<0>().store(i.into(), Relaxed);
@@ -132,6 +147,9 @@ mod tests {
             let words = (record.word::<0>().load(Relaxed), record.word::<8>().load(Relaxed));
             assert_eq!((words, bytes), ((i.into(), u64::from(i) + 10), [i; 16]));
             assert!(record.copy_out(&mut [0; 17]).is_err());
+            let same = records.between(i.into(), usize::from(i) + 1).next().unwrap();
+            assert_eq!(same.word::<8>().load(Relaxed), words.1);
+            assert!(same.copy_out(&mut bytes).is_ok() && same.copy_out(&mut [0; 17]).is_err());
         }
     }
 }

@@ -21,7 +21,9 @@ use super::batch::Batch;
 use super::get::{Next as GetNext, TryGet, WRONG_LENGTH};
 use super::long::Place;
 use super::put::{ATTEMPTS, Next as PutNext, TryPut};
+use super::quick_many::WORD;
 use super::ring::Ring;
+use super::slot::Slot;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Relaxed, SeqCst};
@@ -29,6 +31,14 @@ use crate::sync::spin_hint;
 
 /// A batch takes no more messages once it has so many bytes.
 const MOST_BYTES: usize = 1 << 20;
+
+/// How many of the first slots are in `state`.
+#[inline]
+fn leading<'a>(slots: impl Iterator<Item = Slot<'a>>, state: State) -> u64 {
+    let same = slots.take_while(|slot| slot.state() == state);
+    // No more than there are slots: without a check in each round.
+    same.fold(0, |run: u64, _| run.wrapping_add(1))
+}
 
 impl Ring {
     /// Puts messages of `batch` from number `from` on, as many as there is room for now,
@@ -55,7 +65,11 @@ impl Ring {
         from: usize,
     ) -> Result<usize, TryPut> {
         let fits = |index: &usize| batch.get(*index).is_some_and(|m| self.room.fits(m.len()));
-        let wanted = (from..batch.len()).take_while(fits).count();
+        let wanted = match batch.even(from) {
+            Some((each, _)) if self.room.fits(each) => batch.len().saturating_sub(from),
+            Some(_) => 0,
+            None => (from..batch.len()).take_while(fits).count(),
+        };
         if wanted == 0 {
             return Err(TryPut::TooLong);
         }
@@ -95,18 +109,8 @@ impl Ring {
                 spin_hint();
                 continue;
             }
-            let mut position = tail;
-            for message in (from..).map_while(|index| batch.get(index)).zip(0..run) {
-                self.write(position, message.0);
-                position = self.positions.next(position);
-            }
-            // Apart, so that getters, who look at the first slot all the time, find many:
-            // each look takes its cache line away from the writer.
-            let mut position = tail;
-            for _ in 0..run {
-                self.publish(position);
-                position = self.positions.next(position);
-            }
+            self.write_run(tail, run, batch, from);
+            self.publish_run(tail, run);
             self.actors.withdraw_many(actor);
             self.not_empty.notify_many(run);
             self.actors.count_many(actor, Committed::Put, run);
@@ -206,23 +210,13 @@ impl Ring {
         into: &mut Batch,
         before: usize,
     ) -> Result<usize, TryGet> {
-        let (mut position, mut sound) = (head, true);
-        for index in (before..).zip(0..run) {
-            if let Some(place) = into.get_mut(index.0) {
-                sound &= self.read(position, place) == Some(place.len());
-            }
-            position = self.positions.next(position);
-        }
+        let sound = self.read_run(head, run, into, before);
         if !sound {
             actor.stop_counting();
         }
         self.actors.begin_take(actor, Take::Batch);
         self.commit_get_many(actor, head);
-        let mut position = head;
-        for _ in 0..run {
-            self.release(position);
-            position = self.positions.next(position);
-        }
+        self.release_run(head, run);
         // While the batch is announced as done.
         self.actors.end_take(actor, u32::try_from(run).unwrap_or(u32::MAX));
         self.actors.withdraw_many(actor);
@@ -235,32 +229,93 @@ impl Ring {
 
     // ---- Steps ----------------------------------------------------------------
 
+    /// The `count` slots from `position` on, up to the last one and from the first one on;
+    /// each part with its lap. What a batch does with its slots it does in loops over
+    /// these, which store nothing but what goes to the slots: stores to one cache line
+    /// that follow one another are joined, before another processor takes the line away.
+    #[inline]
+    pub(super) fn stretches(
+        &self,
+        position: u64,
+        count: u64,
+    ) -> [(u64, impl Iterator<Item = Slot<'_>>); 2] {
+        let (index, lap) = (self.positions.index(position), self.positions.lap(position));
+        let count = count.min(self.capacity());
+        let ahead = count.min(self.capacity().saturating_sub(index));
+        // Indices are below 2^30, unless `position` is none: then there is no slot.
+        #[allow(clippy::cast_possible_truncation, reason = "64-bit only: see Positions")]
+        let slots = |from: u64, to: u64| self.slots_between(from as usize, to as usize);
+        [
+            (lap, slots(index, index + ahead)),
+            (self.positions.lap_after(lap), slots(0, count - ahead)),
+        ]
+    }
+
     /// How many slots from `position` on are in `phase` of their laps, up to `most` and a
     /// whole ring.
-    fn run_of(&self, phase: Phase, position: u64, most: u64) -> u64 {
+    #[inline]
+    pub(super) fn run_of(&self, phase: Phase, position: u64, most: u64) -> u64 {
         if !self.positions.is_valid(position) {
             return 0;
         }
-        let (mut run, mut at) = (0, position);
-        while run < most.min(self.capacity())
-            && self.state(at) == Some(State::of(phase, self.positions.lap(at)))
-        {
-            run += 1;
-            at = self.positions.next(at);
+        let [(lap, ahead), (next_lap, behind)] = self.stretches(position, most);
+        let (this, next) = (State::of(phase, lap), State::of(phase, next_lap));
+        let run = leading(ahead, this);
+        // The stretch ends at the last slot: only then does the next one go on.
+        if self.positions.index(position) + run < self.capacity() {
+            return run;
         }
-        run
+        run + leading(behind, next)
+    }
+
+    /// Step 3 of a batch of puts: the messages from number `from` on, in slots that are
+    /// ours alone.
+    fn write_run(&self, tail: u64, run: u64, batch: &Batch, from: usize) {
+        if let Some((WORD, messages)) = batch.even(from).filter(|_| self.has_words()) {
+            return self.write_words(tail, run, messages);
+        }
+        let slots = self.stretches(tail, run).into_iter().flat_map(|(_, slots)| slots);
+        for (slot, index) in slots.zip(from..) {
+            if let Some(message) = batch.get(index) {
+                slot.write(self.room, message);
+            }
+        }
+    }
+
+    /// Step 3 of a batch of gets: copies the messages to the places that
+    /// [`make_room`](Self::make_room) made, from number `before` on; says whether they
+    /// have the lengths that it saw.
+    fn read_run(&self, head: u64, run: u64, into: &mut Batch, before: usize) -> bool {
+        if self.has_words()
+            && let Some((WORD, places)) = into.even_mut(before)
+        {
+            self.read_words(head, run, places);
+            return true;
+        }
+        let slots = self.stretches(head, run).into_iter().flat_map(|(_, slots)| slots);
+        slots.zip(before..).fold(true, |sound, (slot, index)| {
+            let read = into.get_mut(index).map(|place| (place.len(), slot.read(self.room, place)));
+            sound & read.is_some_and(|(len, read)| read == Some(len))
+        })
     }
 
     /// Makes room for the messages in the up to `full` slots from `head` on, as far as they
     /// lie in their slots; says how many. Others may be taking them meanwhile: the claim
     /// tells whether what is read here holds.
     fn make_room(&self, head: u64, full: u64, into: &mut Batch) -> u64 {
+        if self.room.is_exact() {
+            // Every message has the one length that there is.
+            let len = self.room.most();
+            let run = full.min((MOST_BYTES / len.max(1)) as u64);
+            into.grow(len, usize::try_from(run).unwrap_or(0));
+            return run;
+        }
         let (mut position, before) = (head, into.bytes());
         for run in 0..full {
             let meta = self.meta(position);
             let len = meta.filter(|meta| meta.kind() == Meta::INLINE).map(Meta::len);
             match len.and_then(|len| usize::try_from(len).ok()) {
-                Some(len) if len <= self.payload_size() => into.grow(len),
+                Some(len) if len <= self.payload_size() => into.grow(len, 1),
                 _ => return run,
             }
             if into.bytes() - before >= MOST_BYTES {

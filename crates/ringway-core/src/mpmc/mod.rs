@@ -87,6 +87,7 @@ mod many;
 mod position;
 mod put;
 mod quick;
+mod quick_many;
 mod readiness;
 mod recover;
 mod ring;

@@ -145,6 +145,12 @@ impl Ring {
         Some(Slot(self.slots.get(index)?))
     }
 
+    /// The slots of the indices from `from` up to `to`, as far as there are such.
+    #[inline]
+    pub(super) fn slots_between(&self, from: usize, to: usize) -> impl Iterator<Item = Slot<'_>> {
+        self.slots.between(from, to).map(Slot)
+    }
+
     /// The state word of the slot of `position`; `None` if that is no position.
     #[inline]
     pub(super) fn state_word(&self, position: u64) -> Option<&AtomicU64> {

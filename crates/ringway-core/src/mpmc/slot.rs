@@ -33,6 +33,12 @@ impl Room {
         len.wrapping_sub(self.least) <= self.more
     }
 
+    /// Whether all messages have one length, and their bytes in their slots.
+    #[inline]
+    pub(super) fn is_exact(&self) -> bool {
+        self.short
+    }
+
     /// Bytes of the longest message that fits a slot.
     #[inline]
     pub(super) fn most(&self) -> usize {
@@ -88,7 +94,7 @@ impl<'a> Slot<'a> {
     pub(super) fn write(&self, room: Room, message: &[u8]) {
         if room.short {
             // Relaxed: `publish` releases it.
-            return self.meta_word().store(to_word(message), Relaxed);
+            return self.write_word(message);
         }
         // Relaxed throughout: `publish` releases it. The length was checked against the
         // payload size, below 2^16.
@@ -96,6 +102,13 @@ impl<'a> Slot<'a> {
         let meta = Meta::inline(message.len() as u32);
         self.meta_word().store(meta.0, Relaxed);
         let _ = self.0.copy_in(message);
+    }
+
+    /// As [`write`](Self::write), of a word to a short slot.
+    #[inline]
+    pub(super) fn write_word(&self, message: &[u8]) {
+        // Relaxed: as there.
+        self.meta_word().store(to_word(message), Relaxed);
     }
 
     /// COMMIT of the put of `lap`.
@@ -123,6 +136,13 @@ impl<'a> Slot<'a> {
             return Some(buffer.len());
         }
         self.read_part(meta, room.more, buffer)
+    }
+
+    /// As [`read`](Self::read), of a word from a short slot.
+    #[inline]
+    pub(super) fn read_word(&self, buffer: &mut [u8]) {
+        // Relaxed: as there.
+        from_word(self.meta_word().load(Relaxed), buffer);
     }
 
     #[inline(never)]

@@ -94,8 +94,9 @@ impl Actors {
 
     /// Empties a record: its actor is done, or dead.
     pub(crate) fn clear(&self, index: usize) {
-        self.store_announcement(index, Announcement::IDLE);
-        self.store_count(index, 0);
+        if let Some(record) = self.records.get(index) {
+            Own(record).withdraw_many();
+        }
         self.forget_takes(index);
         if let Some(word) = self.word::<{ at::actor::PARTICIPANT }>(index) {
             // ORDERING actor-record (release): pairs with `claim`, and with those who
@@ -127,30 +128,22 @@ impl Actors {
     /// that whoever sees the position sees it.
     #[inline]
     pub fn announce_many(&self, actor: &mut Actor, what: Announcement, count: u64) {
-        self.store_count(actor.index, count);
-        self.announce(actor, what);
+        if let Some(own) = self.own(actor) {
+            own.announce_many(what, count);
+        }
     }
 
     /// Takes the announcement of a batch back. The count goes last: it is wrong beside
     /// no position, and beside none but this one.
     #[inline]
     pub fn withdraw_many(&self, actor: &mut Actor) {
-        self.announce(actor, Announcement::IDLE);
-        self.store_count(actor.index, 0);
-    }
-
-    #[inline]
-    fn store_count(&self, index: usize, count: u64) {
-        if let Some(word) = self.word::<{ at::actor::COUNT }>(index) {
-            // ORDERING mpmc-count (release): whoever reads this count or a later one in
-            // `covering` (mpmc-count, acquire) also sees the commits before it: a count
-            // that is too small for the announcement beside it comes with them.
-            word.store(count, Release);
+        if let Some(own) = self.own(actor) {
+            own.withdraw_many();
         }
     }
 
     pub(super) fn count_of(&self, index: usize) -> u64 {
-        // ORDERING mpmc-count (acquire): pairs with `store_count`.
+        // ORDERING mpmc-count (acquire): pairs with `Own::store_count`.
         self.word::<{ at::actor::COUNT }>(index).map_or(0, |word| word.load(Acquire))
     }
 
@@ -230,6 +223,28 @@ impl Own<'_> {
         // one in `Ring::claimant` (mpmc-announce, acquire) also sees the commits
         // before it. The claiming CAS that follows orders it before the claim.
         self.0.word::<{ at::actor::ANNOUNCEMENT }>().store(what.0, Release);
+    }
+
+    /// As [`Actors::announce_many`].
+    #[inline]
+    pub(crate) fn announce_many(self, what: Announcement, count: u64) {
+        self.store_count(count);
+        self.announce(what);
+    }
+
+    /// As [`Actors::withdraw_many`].
+    #[inline]
+    pub(crate) fn withdraw_many(self) {
+        self.announce(Announcement::IDLE);
+        self.store_count(0);
+    }
+
+    #[inline]
+    fn store_count(self, count: u64) {
+        // ORDERING mpmc-count (release): whoever reads this count or a later one in
+        // `covering` (mpmc-count, acquire) also sees the commits before it: a count
+        // that is too small for the announcement beside it comes with them.
+        self.0.word::<{ at::actor::COUNT }>().store(count, Release);
     }
 
     /// As [`Actors::count_one`].

@@ -65,7 +65,7 @@ fn leave() {
 /// Takes what there is, in the way of `op`.
 fn take(op: Op, queue: &Any) -> Vec<u64> {
     match op {
-        Op::TaskGetMany => queue.get_many(3),
+        Op::TaskGetMany | Op::GetWords => queue.get_many(3),
         Op::TaskGrant => queue.get_ref().into_iter().collect(),
         _ => queue.get().into_iter().collect(),
     }
@@ -84,6 +84,7 @@ fn prepare(scene: Scene, queue: Any, ring: SharedRing) -> impl FnOnce(&Page) {
     move |page: &Page| {
         let value = match scene.op {
             Op::Put | Op::PutCoded | Op::TaskPut => u64::from(queue.put(ITS)),
+            Op::PutWords => u64::from(queue.put_two(ITS)),
             Op::TaskDone => u64::from(queue.done()),
             Op::TaskJoin => u64::from(queue.join() == Some(0)),
             Op::TaskRepair => u64::from(ring.repair().is_ok()),
@@ -268,6 +269,7 @@ fn close(stage: &mut Stage, seen: &mut Seen) -> Result<(), Fault> {
     stage.taken.append(&mut stage.meanwhile.borrow_mut().1);
     if op.puts() && returned && value == 1 {
         stage.given.push(ITS);
+        stage.given.extend((op == Op::PutWords).then_some(ITS + 1));
     }
     if op.has_tasks() {
         let (count, len) = (stage.queue.unfinished(), stage.ring.len());
@@ -286,7 +288,10 @@ fn close(stage: &mut Stage, seen: &mut Seen) -> Result<(), Fault> {
         let new = its.iter().all(|n| *n != 0 && set.insert(*n));
         check(new && !its.is_empty(), Kind::Doubled, || format!("{its:?} again"))?;
     }
-    let known = |n: &u64| stage.given.contains(n) || *n == ITS && op.puts();
+    // Of two words that were put, the first comes first.
+    let second = op == Op::PutWords && set.contains(&ITS);
+    let its_own = |n: u64| op.puts() && n == ITS || second && n == ITS + 1;
+    let known = |n: &u64| stage.given.contains(n) || its_own(*n);
     let strange: Vec<&u64> = set.iter().filter(|n| !known(n)).collect();
     check(strange.is_empty(), Kind::Wrong, || format!("nobody put {strange:?}"))?;
     let missing: Vec<u64> = stage.given.iter().copied().filter(|n| !set.contains(n)).collect();
@@ -294,8 +299,8 @@ fn close(stage: &mut Stage, seen: &mut Seen) -> Result<(), Fault> {
     let gone = missing.len();
     let may = match (op.gets() && !returned, op) {
         (false, _) => gone == 0,
-        (true, Op::TaskGetMany) if stage.disturbed => gone as u64 <= stage.scene.slots,
-        (true, Op::TaskGetMany) => gone == 0 || gone as u64 == stage.scene.inside,
+        (true, op) if op.gets_many() && stage.disturbed => gone as u64 <= stage.scene.slots,
+        (true, op) if op.gets_many() => gone == 0 || gone as u64 == stage.scene.inside,
         (true, _) => gone <= 1,
     };
     check(may, Kind::Lost, || format!("{missing:?} of {:?}, got {:?}", stage.given, stage.taken))?;
@@ -381,6 +386,7 @@ fn scenes(op: Op, full: bool) -> Vec<Scene> {
     let of = |slots| {
         let insides = match op {
             Op::Put | Op::PutCoded | Op::TaskPut => vec![slots - 1],
+            Op::PutWords => vec![slots - 2],
             Op::TaskGetEmpty => vec![0],
             Op::TaskDone => vec![slots - 1],
             Op::TaskRepair => vec![slots],
@@ -390,11 +396,11 @@ fn scenes(op: Op, full: bool) -> Vec<Scene> {
     };
     match op {
         // Two items at least.
-        Op::TaskRepair => (2..=if full { 3 } else { 2 }).flat_map(of).collect(),
+        Op::TaskRepair | Op::PutWords => (2..=if full { 3 } else { 2 }).flat_map(of).collect(),
         _ if full => (1..=3).flat_map(of).collect(),
         // Long ones.
         Op::TaskGetGiven | Op::TaskGetLong | Op::TaskGrant => of(2).skip(1).collect(),
-        Op::TaskGetMany => of(3).skip(1).collect(),
+        Op::TaskGetMany | Op::GetWords => of(3).skip(1).collect(),
         _ => (1 + op as u64 % 2..=2 + op as u64 % 2).flat_map(of).collect(),
     }
 }

@@ -21,6 +21,10 @@ pub(crate) enum Op {
     /// With a serializer.
     PutCoded,
     GetCoded,
+    /// Words, two in one call.
+    PutWords,
+    /// As many words as there are, at once.
+    GetWords,
     TaskPut,
     TaskGet,
     /// One that another getter died with.
@@ -42,13 +46,19 @@ pub(crate) enum Op {
 
 impl Op {
     pub(crate) fn has_tasks(self) -> bool {
-        !matches!(self, Self::Put | Self::Get | Self::PutCoded | Self::GetCoded)
+        let plain = matches!(self, Self::Put | Self::Get | Self::PutCoded | Self::GetCoded);
+        !plain && !matches!(self, Self::PutWords | Self::GetWords)
     }
     pub(crate) fn puts(self) -> bool {
-        matches!(self, Self::Put | Self::PutCoded | Self::TaskPut)
+        matches!(self, Self::Put | Self::PutCoded | Self::PutWords | Self::TaskPut)
     }
     pub(crate) fn gets(self) -> bool {
-        matches!(self, Self::Get | Self::GetCoded | Self::TaskGetEmpty) || self.takes_task()
+        let plain = matches!(self, Self::Get | Self::GetCoded | Self::GetWords);
+        plain || self == Self::TaskGetEmpty || self.takes_task()
+    }
+    /// Takes all that is there, or nothing.
+    pub(crate) fn gets_many(self) -> bool {
+        matches!(self, Self::GetWords | Self::TaskGetMany)
     }
     /// What matters comes late in it.
     pub(crate) fn is_long(self) -> bool {
@@ -65,6 +75,7 @@ impl Op {
 pub(crate) enum Any {
     Plain(Queue<Item, Pod>),
     Coded(Queue<Vec<u64>>),
+    Words(Queue<u64, Pod>),
     Tasks(JoinableQueue<Item, Pod>),
     /// Longer than a slot.
     Long(JoinableQueue<Vec<u64>>),
@@ -75,6 +86,7 @@ impl Clone for Any {
         match self {
             Self::Plain(queue) => Self::Plain(queue.clone()),
             Self::Coded(queue) => Self::Coded(queue.clone()),
+            Self::Words(queue) => Self::Words(queue.clone()),
             Self::Tasks(queue) => Self::Tasks(queue.clone()),
             Self::Long(queue) => Self::Long(queue.clone()),
         }
@@ -115,6 +127,10 @@ impl Any {
         match op {
             Op::Put | Op::Get => Self::Plain(builder().bounded(slots).expect("a queue")),
             Op::PutCoded | Op::GetCoded => Self::Coded(builder().bounded(slots).expect("a queue")),
+            Op::PutWords | Op::GetWords => {
+                let builder = Builder::new().policy(WaitPolicy::Block).max_processes(6);
+                Self::Words(builder.max_threads(16).bounded(slots).expect("a queue"))
+            }
             Op::TaskGetLong => Self::Long(builder().joinable_bounded(slots).expect("a queue")),
             _ => Self::Tasks(builder().joinable_bounded(slots).expect("a queue")),
         }
@@ -124,6 +140,7 @@ impl Any {
         match self {
             Self::Plain(queue) => queue.put_timeout(item(n), LONG_PATIENCE).is_ok(),
             Self::Coded(queue) => queue.put_timeout(item(n).to_vec(), LONG_PATIENCE).is_ok(),
+            Self::Words(queue) => queue.put_timeout(n, LONG_PATIENCE).is_ok(),
             Self::Tasks(queue) => queue.put_timeout(item(n), LONG_PATIENCE).is_ok(),
             Self::Long(queue) => queue.put_timeout(long_item(n), LONG_PATIENCE).is_ok(),
         }
@@ -133,6 +150,7 @@ impl Any {
         match self {
             Self::Plain(queue) => queue.try_put(item(n)).is_ok(),
             Self::Coded(queue) => queue.try_put(item(n).to_vec()).is_ok(),
+            Self::Words(queue) => queue.try_put(n).is_ok(),
             Self::Tasks(queue) => queue.try_put(item(n)).is_ok(),
             Self::Long(queue) => queue.try_put(long_item(n)).is_ok(),
         }
@@ -142,6 +160,7 @@ impl Any {
         match self {
             Self::Plain(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
             Self::Coded(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
+            Self::Words(queue) => queue.get_timeout(LONG_PATIENCE).ok(),
             Self::Tasks(queue) => queue.get_timeout(LONG_PATIENCE).ok().map(|item| number(&item)),
             Self::Long(queue) => {
                 queue.get_timeout(LONG_PATIENCE).ok().map(|item| long_number(&item))
@@ -149,8 +168,19 @@ impl Any {
         }
     }
 
+    /// Puts two words in one call.
+    pub(crate) fn put_two(&self, n: u64) -> bool {
+        let Self::Words(queue) = self else { return false };
+        queue.put_many_timeout([n, n + 1], LONG_PATIENCE).is_ok()
+    }
+
     /// Takes up to `max` items at once.
     pub(crate) fn get_many(&self, max: usize) -> Vec<u64> {
+        if let Self::Words(queue) = self {
+            let mut words = Vec::with_capacity(max);
+            let _ = queue.get_many_timeout(&mut words, max, LONG_PATIENCE);
+            return words;
+        }
         let mut items = Vec::with_capacity(max);
         let Self::Tasks(queue) = self else { return Vec::new() };
         let _ = queue.get_many_timeout(&mut items, max, LONG_PATIENCE);
@@ -173,6 +203,7 @@ impl Any {
         match self {
             Self::Plain(queue) => queue.try_get().ok().map(|item| number(&item)),
             Self::Coded(queue) => queue.try_get().ok().map(|item| number(&item)),
+            Self::Words(queue) => queue.try_get().ok(),
             Self::Tasks(queue) => queue.try_get().ok().map(|item| number(&item)),
             Self::Long(queue) => queue.try_get().ok().map(|item| long_number(&item)),
         }
@@ -182,6 +213,7 @@ impl Any {
         match self {
             Self::Plain(queue) => queue.is_empty(),
             Self::Coded(queue) => queue.is_empty(),
+            Self::Words(queue) => queue.is_empty(),
             Self::Tasks(queue) => queue.is_empty(),
             Self::Long(queue) => queue.is_empty(),
         }

@@ -61,6 +61,40 @@ fn batches_of_all_lengths_in_rings_of_all_sizes() {
 }
 
 #[test]
+fn batches_of_words_go_the_short_way_round_and_round() {
+    for slots in [1, 3, 5, 7] {
+        let ring = ring(slots);
+        assert!(ring.has_words());
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        let (mut next, mut expected) = (0_u64, 0_u64);
+        for round in 0..500_u64 {
+            let wanted = round % (slots + 3);
+            let all: Vec<u8> = (next..next + wanted).flat_map(u64::to_le_bytes).collect();
+            let put = ring.put_words_now(&mut actor, &all);
+            assert_eq!(put, wanted.min(slots - (next - expected)));
+            next += put;
+            assert_eq!(ring.len(), next - expected);
+            let max = round / 7 % (slots + 2);
+            let mut into = vec![0xEE; usize::try_from(8 * max + 3).unwrap()];
+            let got = ring.get_words_now(&mut actor, &mut into);
+            assert_eq!(got, max.min(next - expected));
+            let (words, rest) = into.split_at(usize::try_from(8 * got).unwrap());
+            for word in words.chunks_exact(8) {
+                assert_eq!(word, expected.to_le_bytes());
+                expected += 1;
+            }
+            assert!(rest.iter().all(|byte| *byte == 0xEE), "beyond what was taken");
+            assert_eq!(ring.actors().covering(actor.index()), (Announcement::IDLE, 1));
+        }
+        assert!(next > 200);
+        assert_eq!(ring.actors().totals(), (next, expected));
+        ring.shutdown(&mut actor, false);
+        assert_eq!(ring.put_words_now(&mut actor, &[0; 8]), 0);
+    }
+    assert!(!ring(2).has_words());
+}
+
+#[test]
 fn a_batch_puts_what_there_is_room_for_and_counts() {
     let ring = ring(3);
     let mut actor = ring.actors().claim(1, 0).unwrap();
