@@ -63,10 +63,12 @@
 //! its link promised, and no longer than its length needs. Anything else is `Corrupted`,
 //! before a buffer is allocated.
 
+mod chain;
 mod layout;
 mod pool;
 mod word;
 
+pub(crate) use chain::Chain;
 pub use layout::PoolGeometry;
-pub(crate) use pool::{Chain, Marks, Pool, copy_out_at};
+pub(crate) use pool::{Marks, Pool, copy_out_at};
 pub(crate) use word::Descriptor;

@@ -1,5 +1,6 @@
 //! Taking blocks, filling them, reading them, giving them back.
 
+use super::chain::{Block, Chain};
 use super::layout::{CLASSES, Class, ENTRY, PoolGeometry, SMALL};
 use super::word::{Descriptor, Link, Owner};
 use crate::memory::{Memory, OutOfBounds, Region};
@@ -14,21 +15,6 @@ const WARM: [u64; CLASSES] = [64, 16, 16];
 /// [`ENTRY`] as a length in a region.
 #[allow(clippy::cast_possible_truncation, reason = "16")]
 const ENTRY_LEN: usize = ENTRY as usize;
-
-/// A block that was somebody's when its word was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) number: u32,
-    pub(crate) word: Owner,
-}
-
-/// Blocks that hold a message together, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Chain {
-    pub(crate) blocks: Vec<Block>,
-    /// Bytes of the message.
-    pub(crate) len: usize,
-}
 
 /// The pool of a ring, in its segment.
 pub(crate) struct Pool {
@@ -150,7 +136,8 @@ impl Pool {
             return None;
         }
         self.link(&blocks);
-        Some(Chain { blocks, len })
+        // They have the room: what was left to find is 0.
+        Chain::new(blocks, len, |block| self.bytes_of(block))
     }
 
     /// Whether the free blocks hold `len` bytes. For those who wait: a
@@ -217,9 +204,7 @@ impl Pool {
     /// hold anything: nothing is allocated beyond what they prove to be there.
     pub(crate) fn follow(&self, what: Descriptor) -> Option<Chain> {
         let len = usize::try_from(what.len).ok().filter(|len| *len <= self.bytes())?;
-        let blocks: Vec<Block> = self.walk(what).collect();
-        let room: u64 = blocks.iter().map(|block| self.size(*block)).sum();
-        (room >= what.len).then_some(Chain { blocks, len })
+        Chain::new(self.walk(what).collect(), len, |block| self.bytes_of(block))
     }
 
     /// The blocks from the first one to the last whose word is as it was promised, and no
@@ -248,6 +233,10 @@ impl Pool {
     /// Bytes of a block.
     fn size(&self, block: Block) -> u64 {
         self.class_of(block.number.into()).map_or(0, |class| class.size)
+    }
+
+    fn bytes_of(&self, block: Block) -> usize {
+        usize::try_from(self.size(block)).unwrap_or(usize::MAX)
     }
 
     // ---- Copying ----------------------------------------------------------------
@@ -298,8 +287,9 @@ impl Pool {
         len: usize,
         mut body: impl FnMut(usize, std::ops::Range<usize>) -> Result<(), OutOfBounds>,
     ) -> Result<(), OutOfBounds> {
-        let (mut begin, end) = (0, at + len);
-        for block in &chain.blocks {
+        let end = at + len;
+        let (blocks, mut begin) = chain.from(at);
+        for block in blocks {
             let number = u64::from(block.number);
             let Some(class) = self.class_of(number) else { break };
             let to_usize = |n: u64| usize::try_from(n).map_err(|_| OutOfBounds { at: n, len: 0 });

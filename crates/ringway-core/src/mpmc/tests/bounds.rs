@@ -58,6 +58,28 @@ fn a_sweep_follows_each_block_once_whoever_names_it() {
     assert_eq!(ring.blocks_used(), chain.blocks.len() as u64, "they are in use");
 }
 
+/// Who reads or writes a message where it lies does so in many small pieces.
+#[test]
+fn a_piece_of_a_message_is_found_without_a_walk_through_its_blocks() {
+    let ring = pooled(1, 128 << 20, 0);
+    // What is left is small blocks: as many as a chain can have.
+    let others = ring.pool.take(96 << 20, 1).unwrap();
+    let chain = ring.pool.take(32 << 20, 1).unwrap();
+    assert!(chain.blocks.len() >= 1 << 16, "{} blocks", chain.blocks.len());
+    in_time(|| {
+        for at in (0..chain.len).step_by(256) {
+            ring.pool.write(&chain, at, &at.to_le_bytes()).unwrap();
+        }
+        for at in (0..chain.len).step_by(256) {
+            let mut word = [0; 8];
+            ring.pool.read(&chain, at, &mut word).unwrap();
+            assert_eq!(usize::from_le_bytes(word), at);
+        }
+    });
+    ring.pool.free_all(&chain.blocks);
+    ring.pool.free_all(&others.blocks);
+}
+
 #[test]
 fn a_chain_is_no_longer_than_the_pool() {
     let ring = pooled(1, 1 << 20, 0);
