@@ -207,6 +207,18 @@ impl Ring {
     /// give back from then on, if it is put.
     pub(super) fn try_put_chain(&self, actor: &mut Actor, chain: &Chain) -> Result<(), TryPut> {
         let what = self.pool.describe(chain, actor.participant());
+        self.try_put_name(actor, |at| self.write_descriptor(at, what))?;
+        self.actors.count_one(actor, Committed::Put);
+        Ok(())
+    }
+
+    /// As [`try_put`](Self::try_put) for the name of a message that is elsewhere: `write`
+    /// writes it to a position. The caller counts the put.
+    pub(super) fn try_put_name(
+        &self,
+        actor: &mut Actor,
+        write: impl FnOnce(u64),
+    ) -> Result<(), TryPut> {
         // Relaxed: a first guess, as in `try_put`.
         let mut tail = self.enqueue_pos.load(Relaxed);
         for _ in 0..ATTEMPTS {
@@ -214,10 +226,9 @@ impl Ring {
                 self.announce(actor, Announcement::put(tail));
                 match self.claim_put(tail) {
                     Ok(()) => {
-                        self.write_descriptor(tail, what);
+                        write(tail);
                         self.publish(tail);
                         self.not_empty.notify();
-                        self.actors.count_one(actor, Committed::Put);
                         return Ok(());
                     }
                     Err(seen) => tail = seen,

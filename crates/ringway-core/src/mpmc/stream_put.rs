@@ -1,13 +1,12 @@
 //! The putter's side of a [stream](super::stream): steps that never wait.
 
-use super::put::{ATTEMPTS, Next, TryPut};
+use super::put::{ATTEMPTS, TryPut};
 use super::ring::Ring;
 use super::stream::{LONGEST_STREAM, Mark, Named, Record, Truth};
-use super::word::{Announcement, Meta, Phase, State, marks};
+use super::word::{Meta, marks};
 use crate::blocks::{Chain, Descriptor};
 use crate::peer::Actor;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
-use crate::sync::spin_hint;
 
 /// A buffer holds so many pieces; each is handed over at a time.
 pub(super) const PIECES: u64 = PARTS as u64;
@@ -118,33 +117,10 @@ impl Ring {
     /// committed: its getter does that.
     #[doc(hidden)]
     pub fn offer_stream(&self, actor: &mut Actor, stream: &mut Outgoing) -> Result<(), TryPut> {
-        // Relaxed: a first guess, as in `try_put`.
-        let mut tail = self.enqueue_pos.load(Relaxed);
-        for _ in 0..ATTEMPTS {
-            if self.state(tail) == Some(State::of(Phase::Empty, self.positions.lap(tail))) {
-                self.announce(actor, Announcement::put(tail));
-                match self.claim_put(tail) {
-                    Ok(()) => {
-                        self.write_stream_name(tail, stream.named);
-                        self.publish(tail);
-                        stream.offered = true;
-                        self.not_empty.notify();
-                        return Ok(());
-                    }
-                    Err(seen) => tail = seen,
-                }
-                spin_hint();
-            } else if !self.positions.is_valid(tail) {
-                return Err(self.put_refused(actor, tail));
-            } else {
-                match self.put_blocked(actor, tail) {
-                    Next::Again(seen) => tail = seen,
-                    Next::Stop(why) => return Err(why),
-                }
-            }
-        }
-        self.announce(actor, Announcement::IDLE);
-        Err(TryPut::Busy)
+        let named = stream.named;
+        self.try_put_name(actor, |at| self.write_stream_name(at, named))?;
+        stream.offered = true;
+        Ok(())
     }
 
     /// As [`offer_stream`](Self::offer_stream), but an orderly shutdown does not refuse it.
