@@ -41,6 +41,11 @@ impl Ring {
     /// See [`SharedRing::unfinished`].
     #[doc(hidden)]
     pub fn unfinished(&self) -> u64 {
+        self.count_unfinished(|| {})
+    }
+
+    /// As [`unfinished`](Self::unfinished). `between` is what others may do amidst it.
+    pub(super) fn count_unfinished(&self, mut between: impl FnMut()) -> u64 {
         const LOOKS: usize = 64;
         let table = self.participants();
         let mut unfinished = 0;
@@ -52,6 +57,7 @@ impl Ring {
             let before = moves();
             // In the order in which items move on.
             let waiting = self.total_len();
+            between();
             unfinished = waiting.saturating_add(table.held_tasks());
             if moves() == before {
                 break;
