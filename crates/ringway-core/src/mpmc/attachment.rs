@@ -51,7 +51,7 @@ pub(super) struct Attachment {
     tasks_done: Event,
     memory: Memory,
     geometry: Geometry,
-    keeper: Arc<Keeper>,
+    pub(super) keeper: Arc<Keeper>,
     participant: u32,
     label: String,
     key: SegmentKey,

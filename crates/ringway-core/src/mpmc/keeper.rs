@@ -271,6 +271,7 @@ impl Guarded for Keeper {
                 match self.bury(id) {
                     Recovery::Done | Recovery::Nothing => continue,
                     Recovery::Alive if !marked && !new => {}
+                    Recovery::Alive if !marked => round.ask_again(),
                     _ => round.look_again(),
                 }
             }

@@ -4,6 +4,7 @@ use super::liveness::{BEFORE_THE_TICK, ENTRY, create, eventually, get, kill_only
 use super::liveness_roles::monotonic;
 use super::processes::{PATIENCE, Peer};
 use crate::peer::Standing;
+use crate::peer::guardian::{Guarded, Round};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,29 @@ fn who_dies_before_it_can_be_heard_is_missed_at_once() {
     println!("the death of one that had just joined: {median:?}");
     // The tick comes at any time within a quarter of a second.
     assert!(median < BEFORE_THE_TICK / 3, "{median:?}: not by the tick");
+}
+
+/// Who is asked after because it may be about to have a guardian is no death that is tried
+/// again: such an asking may go on for ever, the quick retries of a death do not.
+#[test]
+fn a_newcomer_is_asked_after_and_not_tried_again() {
+    let (ring, fd) = create("a newcomer's");
+    ring.set_guarded(false).unwrap();
+    let mut newcomer = unguarded("announces a get", &fd);
+    let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    let look = || {
+        let mut round = Round::new(false, false);
+        attachment.keeper.look(&mut round);
+        round.reasons()
+    };
+    assert_eq!(look(), (false, true));
+    let table = attachment.ring.participants();
+    let other = |id: &u32| *id != attachment.participant() && table.standing(*id) == Standing::Live;
+    let id = (1..=8).find(other);
+    // What the kernel would write.
+    table.set_live(id.unwrap(), 0xC000_0000);
+    assert_eq!(look(), (true, false), "a mark without a proof");
+    newcomer.kill();
 }
 
 /// A live process is about to claim the message that a dead one had claimed: whoever finds

@@ -38,12 +38,13 @@ pub(crate) struct Round {
     tables: Vec<(Word32, u32)>,
     known: HashSet<Identity>,
     retry: bool,
+    ask: bool,
     silent: bool,
     alone: bool,
 }
 
 impl Round {
-    fn new(everyone: bool, woken: bool) -> Self {
+    pub(crate) fn new(everyone: bool, woken: bool) -> Self {
         Self {
             everyone,
             woken,
@@ -51,6 +52,7 @@ impl Round {
             tables: Vec::new(),
             known: HashSet::new(),
             retry: false,
+            ask: false,
             silent: false,
             alone: true,
         }
@@ -71,11 +73,43 @@ impl Round {
         }
     }
 
-    /// Look again soon: one is marked and not proven dead, or not repaired to the end, or
-    /// has joined and cannot be heard yet.
+    /// Look again soon: one is marked and not proven dead, or not repaired to the end.
     pub(crate) fn look_again(&mut self) {
         self.alone = false;
         self.retry = true;
+    }
+
+    /// Look again soon: one has joined and cannot be heard yet. Apart from
+    /// [`look_again`](Self::look_again), of which there is an end: those who join would use
+    /// up the quick retries of the dead.
+    pub(crate) fn ask_again(&mut self) {
+        self.alone = false;
+        self.ask = true;
+    }
+}
+
+/// Looks at growing intervals, for one reason.
+#[derive(Default)]
+struct Retries {
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Retries {
+    /// How long until the next, of those that are quick for `hope`; `None` if there is no
+    /// reason `wanted`.
+    fn next(&mut self, wanted: bool, woken: bool, hope: Duration) -> Option<Duration> {
+        if !wanted {
+            self.since = None;
+            return None;
+        }
+        if woken || self.since.is_none() {
+            self.pause = FIRST_PAUSE;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONG_PAUSE);
+        let hopeful = self.since.get_or_insert_with(Instant::now).elapsed() < hope;
+        Some(if hopeful { pause } else { TICK })
     }
 }
 
@@ -83,34 +117,38 @@ impl Round {
 struct Pace {
     looked: Instant,
     rounds: u32,
-    pause: Duration,
-    retrying: Option<Instant>,
+    /// For those that are marked or not repaired to the end.
+    retries: Retries,
+    /// For those that have joined and cannot be heard yet. Each is asked after for a while
+    /// only, so there is hope as long as there are any.
+    asks: Retries,
 }
 
 impl Pace {
+    fn new() -> Self {
+        Self {
+            looked: Instant::now(),
+            rounds: 0,
+            retries: Retries::default(),
+            asks: Retries::default(),
+        }
+    }
+
     /// How long to sleep after `round`; `None` for until something happens.
     fn sleep(&mut self, round: &Round, deaf: bool, uncovered: bool) -> Option<Duration> {
         let tick = if round.silent || deaf { SHORT_TICK } else { TICK };
         let idle = round.alone && !deaf && !uncovered;
         let ticks = settings().tick && !idle;
         let tick = ticks.then(|| tick.saturating_sub(self.looked.elapsed()));
-        if !round.retry {
-            self.retrying = None;
-            return tick;
-        }
-        if round.woken || self.retrying.is_none() {
-            self.pause = FIRST_PAUSE;
-        }
-        let hopeful = self.retrying.get_or_insert_with(Instant::now).elapsed() < HOPE;
-        let pause = if hopeful { self.pause } else { TICK };
-        self.pause = (self.pause * 2).min(LONG_PAUSE);
-        Some(tick.map_or(pause, |tick| tick.min(pause)))
+        let retry = self.retries.next(round.retry, round.woken, HOPE);
+        let ask = self.asks.next(round.ask, round.woken, Duration::MAX);
+        [tick, retry, ask].into_iter().flatten().min()
     }
 }
 
 /// Never returns: the kernel would take it for a death.
 pub(super) fn run(shared: &Shared) -> ! {
-    let mut pace = Pace { looked: Instant::now(), rounds: 0, pause: FIRST_PAUSE, retrying: None };
+    let mut pace = Pace::new();
     let mut woken = true;
     let mut tick = TICK;
     let mut deaf = false;
@@ -163,5 +201,64 @@ fn members() -> Vec<Arc<dyn super::Guarded>> {
     match &global::lock().guardian {
         Some(guardian) => guardian.members.values().filter_map(Weak::upgrade).collect(),
         None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+impl Round {
+    /// Whether to look again soon, and whether to ask again.
+    pub(crate) fn reasons(&self) -> (bool, bool) {
+        (self.retry, self.ask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(pace: &mut Pace, woken: bool, reason: impl Fn(&mut Round)) -> Duration {
+        let mut round = Round::new(false, woken);
+        round.alone = false;
+        reason(&mut round);
+        pace.sleep(&round, false, false).unwrap()
+    }
+
+    /// As if all that has been going on had begun so much earlier.
+    fn age(pace: &mut Pace, by: Duration) {
+        for retries in [&mut pace.retries, &mut pace.asks] {
+            retries.since = retries.since.map(|since| since.checked_sub(by).unwrap());
+        }
+    }
+
+    #[test]
+    fn newcomers_do_not_use_up_the_quick_retries_of_a_death() {
+        let mut pace = Pace::new();
+        after(&mut pace, true, Round::ask_again);
+        age(&mut pace, 2 * HOPE);
+        // Still newcomers, and now a death beside them.
+        let both = |round: &mut Round| {
+            round.ask_again();
+            round.look_again();
+        };
+        after(&mut pace, true, both);
+        age(&mut pace, HOPE / 2);
+        assert!(
+            after(&mut pace, false, Round::look_again) <= LONG_PAUSE,
+            "as if it had been tried for long"
+        );
+        // A death that cannot be proven is given up, and newcomers are asked after as before.
+        age(&mut pace, HOPE);
+        assert!(after(&mut pace, false, Round::look_again) > LONG_PAUSE);
+        assert!(after(&mut pace, false, both) <= LONG_PAUSE);
+    }
+
+    #[test]
+    fn retries_become_rare_and_quick_again_with_news() {
+        let mut pace = Pace::new();
+        let times: Vec<_> = (0..10).map(|_| after(&mut pace, false, Round::look_again)).collect();
+        assert_eq!((times[0], times[1], times[9]), (FIRST_PAUSE, 2 * FIRST_PAUSE, LONG_PAUSE));
+        assert_eq!(after(&mut pace, true, Round::look_again), FIRST_PAUSE);
+        after(&mut pace, false, |_| {});
+        assert_eq!(after(&mut pace, false, Round::look_again), FIRST_PAUSE);
     }
 }
