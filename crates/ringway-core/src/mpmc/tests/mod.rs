@@ -17,6 +17,7 @@ mod stream_faults;
 mod stream_steps;
 mod threads;
 mod unheard;
+mod wakeups;
 
 use super::{Geometry, Options, Ring};
 use crate::memory::{Heap, Memory};
