@@ -93,7 +93,7 @@ enum Room {
 /// to wait there when they have come round.
 ///
 /// After a shutdown, getters of other processes wait for it: it may come back to them. Those
-/// of its own process are told the end, unless it had to keep its place.
+/// of its own process are told the end.
 ///
 /// # If the process dies
 ///

@@ -285,3 +285,32 @@ fn an_item_that_another_process_holds_keeps_getters_after_a_shutdown() {
         assert!(matches!(queue.get(), Err(GetError::ShutDown)));
     }
 }
+
+/// A getter that waited for what its own process holds might wait for itself.
+#[test]
+fn items_that_keep_their_places_keep_getters_of_other_processes_only() {
+    let _scene = Scene::begin();
+    let builder = Builder::new().policy(WaitPolicy::Block).max_grants(1);
+    let queue = builder.bounded::<Vec<u8>, Raw>(3).unwrap();
+    (0..3).for_each(|n| queue.put(bytes(5000 + n)).unwrap());
+    // One beside the places.
+    let mut held = [(); 3].map(|()| Some(queue.get_ref().unwrap()));
+    queue.shutdown(false).unwrap();
+    assert!(matches!(queue.get_timeout(LONG), Err(GetError::ShutDown)));
+    let page = Arc::new(Words::new(1));
+    let other = fork({
+        let (queue, page) = (queue.clone(), Arc::clone(&page));
+        move || {
+            assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+            page.set(0, 1);
+            assert_eq!(queue.get_timeout(LONG).unwrap(), bytes(5001));
+            assert!(matches!(queue.get_timeout(LONG), Err(GetError::ShutDown)));
+        }
+    });
+    eventually("the child was not told the end", || page.get(0) == 1);
+    // Given back, released, and released out of the record.
+    drop(held[1].take());
+    [2, 0].into_iter().for_each(|n| held[n].take().unwrap().release());
+    other.join();
+    assert!(matches!(queue.get(), Err(GetError::ShutDown)));
+}

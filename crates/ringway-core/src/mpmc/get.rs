@@ -238,8 +238,7 @@ impl Ring {
     #[cold]
     fn drained(&self, tail: u64, participant: u32) -> TryGet {
         // A getter that dies before it commits gives its message back.
-        let unfinished = (0..self.capacity())
-            .find(|index| self.state(*index).and_then(State::phase) != Some(Phase::Empty));
+        let unfinished = (0..self.capacity()).find(|index| self.may_be_got(*index, participant));
         match unfinished {
             Some(index) => TryGet::Pending(index),
             None if tail & IMMEDIATE != 0 => TryGet::ShutDown,
@@ -248,6 +247,19 @@ impl Ring {
             // Whoever takes it may give it back.
             None if self.has_open_stream() => TryGet::Pending(0),
             None => self.drained_of_overflow(tail),
+        }
+    }
+
+    /// Whether a slot has something that is or may become a message for `participant`.
+    fn may_be_got(&self, index: u64, participant: u32) -> bool {
+        let Some(state) = self.state(index) else { return true };
+        match state.phase() {
+            Some(Phase::Empty) => false,
+            // As those of one's own in lease records (`may_come_back`).
+            Some(Phase::Taken) if state.owner() == participant => {
+                !self.kept.has(self.positions.at(state.lap(), index))
+            }
+            _ => true,
         }
     }
 

@@ -158,6 +158,8 @@ pub struct ReadGrant {
     contents: Contents,
     /// Whether it was counted as a task when it was taken.
     task: bool,
+    /// Whether it is known as one that keeps its slot.
+    keeps_slot: bool,
     released: bool,
 }
 
@@ -170,7 +172,25 @@ impl ReadGrant {
             return Err(GetError::Corrupted("the blocks of a message"));
         };
         let attachment = Arc::clone(attachment);
-        Ok(Self { attachment, place, contents, task: false, released: false })
+        Ok(Self { attachment, place, contents, task: false, keeps_slot: false, released: false })
+    }
+
+    /// For a caller to keep.
+    fn lend(mut self) -> Self {
+        if let Some(position) = self.place.position() {
+            self.attachment.ring.kept.begin(position);
+            self.keeps_slot = true;
+        }
+        self
+    }
+
+    /// What a caller kept is settled now.
+    fn settle(&self) {
+        if let Some(position) = self.place.position()
+            && self.keeps_slot
+        {
+            self.attachment.ring.kept.end(position);
+        }
     }
 
     /// Remembers that the message counts as a task of this process.
@@ -201,6 +221,7 @@ impl ReadGrant {
     pub fn release(mut self) {
         self.released = true;
         if !self.attachment.is_inherited() {
+            self.settle();
             let (place, task) = (self.place, self.task);
             self.attachment.with_actor(|ring, actor| {
                 if task {
@@ -217,6 +238,7 @@ impl Drop for ReadGrant {
     fn drop(&mut self) {
         // A copy that a fork made gives nothing back: the parent has it.
         if !self.released && !self.attachment.is_inherited() {
+            self.settle();
             self.attachment.ring.give_back(self.place);
             if self.task {
                 self.attachment.forget_task();
@@ -321,7 +343,7 @@ impl SharedRing {
 
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
     match attachment.with_actor(Ring::try_take) {
-        Ok(place) => Try::Done(ReadGrant::open(attachment, place)),
+        Ok(place) => Try::Done(ReadGrant::open(attachment, place).map(ReadGrant::lend)),
         Err(TryGet::Stream(place)) => {
             let stream = Incoming::open(attachment, place);
             // Dropped: it is for a call that copies.

@@ -79,6 +79,7 @@ mod feed;
 mod get;
 mod grants;
 mod keeper;
+mod kept;
 pub(crate) mod layout;
 mod leases;
 mod lend;

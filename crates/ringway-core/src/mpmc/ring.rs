@@ -4,6 +4,7 @@
 //! access to shared memory that matters. Tests stop an actor after any of them, which
 //! is what a kill does.
 
+use super::kept::Kept;
 use super::layout::{Geometry, at};
 use super::long::Place;
 use super::position::{POSITION_MASK, Positions};
@@ -42,6 +43,7 @@ pub struct Ring {
     pub(super) lease_size: usize,
     pub(super) pool: Pool,
     pub(super) streams: Streams,
+    pub(super) kept: Kept,
     /// Tombs made and messages given back by repairs through this very value. Private
     /// memory.
     pub(super) tombs_made: AtomicU64,
@@ -83,6 +85,7 @@ impl Ring {
             lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
             pool: Pool::new(memory, geometry.pool, freed)?,
             streams: Streams::new(memory, &geometry)?,
+            kept: Kept::default(),
             tombs_made: AtomicU64::new(0),
             given_back: AtomicU64::new(0),
             geometry,

@@ -252,6 +252,34 @@ fn grants_do_not_hold_up_the_ring() {
     assert_eq!((ring.blocks_used(), ring.len()), (0, 1));
 }
 
+/// What a call of the same process has taken and not copied yet may come back; what a caller
+/// has may not, to those of the same process.
+#[test]
+fn after_a_shutdown_a_call_is_waited_for_and_a_grant_is_not() {
+    let ring = shared(2, 64 << 10);
+    // Two lease records; the third keeps its slot.
+    let mut held: Vec<_> = (0..3_u64)
+        .map(|n| {
+            ring.try_put(&bytes(n, 5000)).unwrap();
+            ring.try_get_ref().unwrap()
+        })
+        .collect();
+    ring.try_put(&bytes(3, 5000)).unwrap();
+    ring.shutdown(false).unwrap();
+    // Amidst a call, which finds its buffer too short.
+    let Err(GetError::Long(amidst)) = ring.try_get(&mut [0; 100]) else { panic!("no grant") };
+    assert!(matches!(ring.try_get(&mut [0; 100]), Err(GetError::Empty)));
+    drop(amidst);
+    let mut buffer = vec![0; 5000];
+    assert_eq!(ring.try_get(&mut buffer).unwrap(), 5000);
+    assert!(matches!(ring.try_get(&mut buffer), Err(GetError::ShutDown)));
+    // It comes back after all.
+    drop(held.pop());
+    assert_eq!(ring.try_get(&mut buffer).unwrap(), 5000);
+    assert_eq!(buffer, bytes(2, 5000));
+    assert!(matches!(ring.try_get(&mut buffer), Err(GetError::ShutDown)));
+}
+
 #[test]
 fn a_write_grant_is_committed_or_never_was() {
     let ring = shared(1, 64 << 10);
