@@ -162,7 +162,11 @@ fn a_stream_begins_anew_after_its_getters_death() {
         until(|| !queue.is_empty());
         let getter = fork({
             let queue = queue.clone();
-            move || drop(queue.get().unwrap())
+            move || {
+                drop(queue.get().unwrap());
+                // Also one that has it all is there to be stopped and killed.
+                std::thread::sleep(LONG);
+            }
         });
         until(|| queue.is_empty());
         std::thread::sleep(Duration::from_millis(pause));
