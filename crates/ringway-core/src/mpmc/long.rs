@@ -465,7 +465,7 @@ impl Ring {
             word.swap(empty.0, SeqCst);
         }
         match place.0 {
-            At::Slot(_) => self.notify_room(),
+            At::Slot(position) => self.notify_held_room(position),
             // Getters that were told to wait for this (`may_come_back`) may be told the end.
             At::Lease(_) => self.note_end(),
         }

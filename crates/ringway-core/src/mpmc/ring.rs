@@ -16,6 +16,7 @@ use crate::memory::{Memory, OutOfBounds, Records, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::fence;
 use crate::wait::Event;
 
 /// A bounded queue of messages of up to [`payload_size`](Self::payload_size) bytes.
@@ -245,6 +246,51 @@ impl Ring {
         if self.state(head).is_some_and(|state| self.is_dud(head, state)) {
             self.not_full.notify();
         }
+    }
+
+    /// The slot of `position` is free since just now, in which a message was held: wakes a
+    /// putter, and others for the room behind it.
+    pub(super) fn notify_held_room(&self, position: u64) {
+        if self.not_full.notify_any(1) {
+            self.notify_room_past(position);
+            self.notify_room_behind();
+        }
+    }
+
+    /// Wakes putters for the slots behind that of `position` that were freed while it was not:
+    /// who was woken for one of them found this one in its way, and slept again.
+    #[cold]
+    pub(super) fn notify_room_past(&self, position: u64) {
+        /// From so many on all are woken.
+        const MANY: u64 = 64;
+        // ORDERING mpmc-claim (SeqCst): whoever freed such a slot had claimed it before it
+        // looked for sleepers. A sleeper that it did not see, or woke in vain, announced itself
+        // later and still saw this slot held; it is free since. So we see the claim, and after
+        // the fence that the slot is held no more.
+        fence(SeqCst);
+        let head = self.dequeue_pos.load(SeqCst);
+        let (slots, to) = (self.capacity(), self.positions.index(head));
+        let past = (to + slots).checked_sub(self.positions.index(position) + 1);
+        let Some(claimed) = past.map(|past| past % slots).filter(|_| to < slots) else { return };
+        // A lap before the head, and on: laps in slots do not tell how often they came round.
+        let before = self.positions.lap_before(head);
+        let mut at = self.positions.advance(before, slots - claimed);
+        let mut room = 0;
+        while room < claimed.min(MANY) && !self.is_held(at) {
+            at = self.positions.next(at);
+            room += 1;
+        }
+        if room > 0 {
+            self.not_full.notify_many(if room < MANY { room } else { u64::MAX });
+        }
+    }
+
+    /// Whether a put of the next lap finds no room at `position`, and sleeps long.
+    fn is_held(&self, position: u64) -> bool {
+        self.state(position).is_some_and(|state| {
+            state.lap() == self.positions.lap(position)
+                && matches!(state.phase(), Some(Phase::Taken | Phase::Redeliver | Phase::Freeing))
+        })
     }
 
     // ---- What can be seen -----------------------------------------------------

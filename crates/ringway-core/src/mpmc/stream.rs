@@ -382,7 +382,13 @@ impl Ring {
         // In this state a place is anybody's to claim, and this is a claim and its commit.
         // ORDERING mpmc-commit (SeqCst): what sleepers wait for changes here; the look for
         // them follows. Failure: another was quicker.
-        word.compare_exchange(state.0, free.0, SeqCst, Relaxed).is_ok()
+        let dropped = word.compare_exchange(state.0, free.0, SeqCst, Relaxed).is_ok();
+        if let Some(position) = place.position()
+            && dropped
+        {
+            self.notify_room_past(position);
+        }
+        dropped
     }
 
     /// A stream is open no more, or a message does not come back to all who were told so. In a
