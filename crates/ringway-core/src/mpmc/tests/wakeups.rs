@@ -2,7 +2,9 @@
 
 use super::stream_steps::{LEN, streaming};
 use super::{Fates, ring};
-use crate::mpmc::{Recovery, Ring, TryPut};
+use crate::mpmc::{Options, Recovery, Ring, SharedRing, TryPut};
+use crate::peer::guardian::{Guarded, Round};
+use crate::segment::Place;
 use crate::wait::Deadline;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
@@ -21,6 +23,35 @@ fn a_repair_wakes_every_sleeper_whatever_the_dead_left() {
     fates.kill(2);
     assert_eq!(ring.recover(2, &fates), Recovery::Done);
     assert_eq!(woken(), [true; 3], "getters, putters, those who wait for blocks");
+}
+
+/// A wake-up went to one that was stopped, whatever it was for: all who may sleep for long beside
+/// what they wait for are woken by the next look at everybody, and only by that.
+#[test]
+fn a_look_at_everybody_makes_up_for_lost_wake_ups() {
+    let options = Options { pool: 4096, streams: 2, ..Options::new(2, 16) };
+    let ring = SharedRing::create(Place::Anonymous("test"), &options, 7).unwrap();
+    ring.set_guarded(false).unwrap();
+    let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    let inner = &attachment.ring;
+    let streams = inner.streams.iter().flat_map(|record| [&record.more, &record.room]);
+    let others = [inner.not_full(), inner.pool.freed()];
+    let events: Vec<_> = others.into_iter().chain(streams).collect();
+    let look = |everyone| {
+        let tickets: Vec<_> = events.iter().map(|event| event.announce()).collect();
+        let getter = inner.not_empty().announce();
+        attachment.keeper.look(&mut Round::new(everyone, false));
+        let woken = events.iter().zip(tickets).map(|(event, ticket)| event.moved_since(ticket));
+        (woken.collect::<Vec<_>>(), inner.not_empty().moved_since(getter))
+    };
+    assert_eq!(look(false), (vec![false; 6], false));
+    assert_eq!(look(true), (vec![true; 6], false), "putters, for blocks, both sides of streams");
+    ring.try_put(b"x").unwrap();
+    assert_eq!(look(true), (vec![true; 6], true), "getters, beside a message");
+    ring.try_get(&mut [0; 16]).unwrap();
+    assert!(!look(true).1);
+    ring.shutdown(false).unwrap();
+    assert!(look(true).1, "getters, beside the end");
 }
 
 /// Putters that sleep until there is room.
