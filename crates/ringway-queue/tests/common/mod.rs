@@ -1,11 +1,15 @@
 //! What the tests share: real child processes, deadlines, names that do not stay.
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+#[path = "../../../../testing/child.rs"]
 pub(crate) mod child;
+#[path = "../../../../testing/post.rs"]
 pub(crate) mod post;
+#[path = "../../../../testing/scene.rs"]
 pub(crate) mod scene;
 pub(crate) mod streams;
 pub(crate) mod tally;
+#[path = "../../../../testing/tasks.rs"]
 pub(crate) mod tasks;
 
 pub(crate) use child::fork;

@@ -110,6 +110,11 @@ impl Child {
         self.status.is_some()
     }
 
+    /// What `waitpid` said, once it has ended and was reaped.
+    pub(crate) fn status(&self) -> Option<i32> {
+        self.status
+    }
+
     fn wait(&mut self, limit: Duration) -> i32 {
         let start = Instant::now();
         while !self.ended() {
@@ -147,4 +152,27 @@ impl Drop for Child {
             ALIVE.lock().unwrap_or_else(PoisonError::into_inner).retain(|p| *p != self.pid);
         }
     }
+}
+
+/// From now on SIGUSR1 runs a handler that does nothing, and interrupts system calls.
+pub(crate) fn handle_signals() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: a sigaction is a plain C structure; all zeros is a value of it.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as usize;
+    // SAFETY: `action` is valid, without SA_RESTART; the handler touches nothing.
+    unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+}
+
+/// From now on this process gets a SIGUSR1 every millisecond. For a child.
+pub(crate) fn tick_every_millisecond() {
+    // SAFETY: plain system call.
+    let pid = unsafe { libc::getpid() };
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(1));
+            // SAFETY: a signal to ourselves, which `handle_signals` expects.
+            unsafe { libc::kill(pid, libc::SIGUSR1) };
+        }
+    });
 }

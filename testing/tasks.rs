@@ -1,6 +1,7 @@
 //! What the kernel says of a process: what its threads do, what it has open.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What one thread does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,11 @@ pub(crate) fn open_descriptors() -> usize {
 pub(crate) fn segment_mappings() -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     maps.lines().filter(|line| line.contains("ringway")).count()
+}
+
+/// The directory that `/proc` keeps of this process's descriptors.
+pub(crate) fn descriptor_path(fd: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{fd}"))
 }
 
 /// How many threads of this process have a name that begins like this.
