@@ -71,7 +71,7 @@ mod layout;
 mod pool;
 mod word;
 
-pub(crate) use chain::Chain;
+pub(crate) use chain::{Block, Blocks, Chain};
 pub use layout::PoolGeometry;
 pub(crate) use pool::{Marks, Pool, copy_out_at};
 pub(crate) use word::Descriptor;

@@ -1,6 +1,6 @@
 //! Taking blocks, filling them, reading them, giving them back.
 
-use super::chain::{Block, Chain};
+use super::chain::{Block, Blocks, Chain};
 use super::layout::{CLASSES, Class, ENTRY, PoolGeometry, SMALL};
 use super::word::{Descriptor, Link, Owner};
 use crate::memory::{Memory, OutOfBounds, Region};
@@ -110,7 +110,7 @@ impl Pool {
         if len > self.bytes() || self.bytes() == 0 {
             return None;
         }
-        let mut blocks = Vec::with_capacity(16);
+        let mut blocks = Blocks::new();
         let mut rest = len as u64;
         for (index, class) in self.classes.iter().enumerate() {
             // The last one as soon as it fills half of one.
@@ -153,7 +153,7 @@ impl Pool {
     }
 
     /// Takes up to `wanted` blocks of a class; says how many.
-    fn search(&self, index: usize, wanted: u64, participant: u32, to: &mut Vec<Block>) -> u64 {
+    fn search(&self, index: usize, wanted: u64, participant: u32, to: &mut Blocks) -> u64 {
         let (Some(class), Some(cursor)) = (self.classes.get(index), self.cursors.get(index)) else {
             return 0;
         };

@@ -169,8 +169,13 @@ impl ReadGrant {
             attachment.poison();
             return Err(GetError::Corrupted("the blocks of a message"));
         };
+        Ok(Self::holding(attachment, place, contents))
+    }
+
+    /// For a message at `place` that this process has just taken, and looked at.
+    fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
-        Ok(Self { attachment, place, contents, task: false, released: false })
+        Self { attachment, place, contents, task: false, released: false }
     }
 
     /// Remembers that the message counts as a task of this process.
@@ -201,12 +206,12 @@ impl ReadGrant {
     pub fn release(mut self) {
         self.released = true;
         if !self.attachment.is_inherited() {
-            let (place, task) = (self.place, self.task);
+            let (place, contents, task) = (self.place, &self.contents, self.task);
             self.attachment.with_actor(|ring, actor| {
                 if task {
-                    actor.counting(|actor| ring.release_taken(actor, place));
+                    actor.counting(|actor| ring.release_contents(actor, place, contents));
                 } else {
-                    ring.release_taken(actor, place);
+                    ring.release_contents(actor, place, contents);
                 }
             });
         }
@@ -320,8 +325,8 @@ impl SharedRing {
 }
 
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
-    match attachment.with_actor(Ring::try_take) {
-        Ok(place) => Try::Done(ReadGrant::open(attachment, place)),
+    match attachment.with_actor(Ring::try_take_with) {
+        Ok((place, contents)) => Try::Done(Ok(ReadGrant::holding(attachment, place, contents))),
         Err(TryGet::Stream(place)) => {
             let stream = Incoming::open(attachment, place);
             // Dropped: it is for a call that copies.
