@@ -12,6 +12,10 @@ use crate::wait::Event;
 /// vain, and as many as messages that follow each other closely need.
 const WARM: [u64; CLASSES] = [64, 16, 16];
 
+/// Blocks of a class that one who waits looks at, again and again: as many as take a few
+/// hundred nanoseconds.
+const GLANCE: u64 = 128;
+
 /// [`ENTRY`] as a length in a region.
 #[allow(clippy::cast_possible_truncation, reason = "16")]
 const ENTRY_LEN: usize = ENTRY as usize;
@@ -143,9 +147,22 @@ impl Pool {
     /// Whether the free blocks hold `len` bytes. For those who wait: a
     /// [`take`](Self::take) in vain would wake the others who do, and they it.
     pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.have_room(len, u64::MAX)
+    }
+
+    /// As [`has_room`](Self::has_room), for those who look again and again before they
+    /// sleep: only at the first blocks of each class, which are used first. Always true for
+    /// what these could not hold.
+    pub(crate) fn seems_to_have_room(&self, len: usize) -> bool {
+        let seen: u64 = self.classes.iter().map(|class| class.count.min(GLANCE) * class.size).sum();
+        len as u64 > seen || self.have_room(len, GLANCE)
+    }
+
+    /// Whether the free ones among the first `most` blocks of each class hold `len` bytes.
+    fn have_room(&self, len: usize, most: u64) -> bool {
         let mut room = 0;
         self.classes.iter().any(|class| {
-            (class.first..class.first + class.count).any(|number| {
+            (class.first..class.first + class.count.min(most)).any(|number| {
                 room += if self.owner(number).is_free() { class.size } else { 0 };
                 room >= len as u64
             })

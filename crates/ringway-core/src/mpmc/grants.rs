@@ -392,8 +392,9 @@ fn reserve(
     if let Try::Done(result) = reserve_once(attachment, len, SHUTDOWN) {
         return result;
     }
+    let pool = &attachment.ring.pool;
     let once = || reserve_waiting(attachment, len, SHUTDOWN);
-    wait(attachment, attachment.ring.pool.freed(), spinner, deadline, || true, once)
+    wait(attachment, pool.freed(), spinner, deadline, || pool.seems_to_have_room(len), once)
         .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::NoMemory)))
 }
 
