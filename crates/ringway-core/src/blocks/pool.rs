@@ -16,6 +16,13 @@ const WARM: [u64; CLASSES] = [64, 16, 16];
 /// hundred nanoseconds.
 const GLANCE: u64 = 128;
 
+/// Messages of up to this length are written past the cache: the blocks that one takes are
+/// those that the last getter read, and lie in its cache still, so that ordinary stores have to
+/// fetch each line from there. Longer ones push themselves out of it. Measured on two Zen 4
+/// processors: by copy 64 KiB took 4.7 to 4.9 us and not 7.9 to 34, 256 KiB 23 and not 27 to 41,
+/// but 512 KiB 40 and not 27 to 30.
+const STILL_CACHED: usize = 256 << 10;
+
 /// [`ENTRY`] as a length in a region.
 #[allow(clippy::cast_possible_truncation, reason = "16")]
 const ENTRY_LEN: usize = ENTRY as usize;
@@ -268,7 +275,12 @@ impl Pool {
             let (head, rest) = src.split_at(head);
             let (middle, tail) = rest.split_at(rest.len() & !7);
             self.patch(offset, head);
-            self.blocks.copy_in(offset.next_multiple_of(8), middle)?;
+            let at = offset.next_multiple_of(8);
+            if chain.len <= STILL_CACHED {
+                self.blocks.copy_in_for_others(at, middle)?;
+            } else {
+                self.blocks.copy_in(at, middle)?;
+            }
             self.patch(offset + head.len() + middle.len(), tail);
             Ok(())
         })
