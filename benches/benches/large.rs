@@ -7,15 +7,16 @@
 //! receives and checks. `ringway` copies in and out through the default ring of 64 KiB;
 //! longer messages are streamed. `ringway_grant` fills messages where the receiver reads
 //! them, in a ring of four messages; the largest size is left out, for it would need a ring
-//! of a GiB. `ringway_queue` and `ringway_queue_grant` are the same through a queue whose
-//! pool holds four. `memcpy` is one copy in one process, between the same two buffers every
+//! of a GiB. `ringway_queue` and `ringway_queue_grant` are the same through a queue of four
+//! items with a pool for eight; in `ringway_queue_made` the sender makes each item anew before it
+//! puts a copy, as it does in a grant. `memcpy` is one copy in one process, between the same two buffers every
 //! time, which its caches hold; `memcpy_uncached` is one all over 64 MiB. Two processes on two processors copy at
 //! the same time, so a pipe can be as fast as one copy.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use ringway_benches::large::{self, Grants, Memcpy};
-use ringway_benches::large_queue::LargeItems;
+use ringway_benches::large_queue::{IN_PLACE, LargeItems, MADE, THERE};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::oneway::OneWay;
 use ringway_benches::session::{self, measure};
@@ -46,8 +47,9 @@ fn main() -> ExitCode {
         roles::<UnixSocket>(),
         roles::<IpcChannel>(),
     ];
-    let others = [large::role(), LargeItems::<false>::ROLE, LargeItems::<true>::ROLE];
-    let roles = [copied.as_flattened(), &others].concat();
+    let queued =
+        [LargeItems::<THERE>::ROLE, LargeItems::<MADE>::ROLE, LargeItems::<IN_PLACE>::ROLE];
+    let roles = [copied.as_flattened(), &queued, &[large::role()]].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -72,14 +74,14 @@ fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str
         let id = format!("large/{}/{size}", S::NAME);
         measure(&mut group(criterion, bytes), ledger, &id, bytes, || OneWay::<S>::start(bytes));
     }
-    fn queued<const IN_PLACE: bool>(
+    fn queued<const HOW: u8>(
         criterion: &mut Criterion,
         ledger: &mut Ledger,
         bytes: usize,
         size: &str,
     ) {
-        let id = format!("large/{}/{size}", LargeItems::<IN_PLACE>::NAME);
-        let start = || LargeItems::<IN_PLACE>::start(bytes);
+        let id = format!("large/{}/{size}", LargeItems::<HOW>::NAME);
+        let start = || LargeItems::<HOW>::start(bytes);
         measure(&mut group(criterion, bytes), ledger, &id, bytes, start);
     }
     copied::<Ringway<Adaptive>>(criterion, ledger, bytes, size);
@@ -88,8 +90,9 @@ fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str
         measure(&mut group(criterion, bytes), ledger, &id, bytes, || Grants::start(bytes));
     }
     if bytes <= GRANTED {
-        queued::<false>(criterion, ledger, bytes, size);
-        queued::<true>(criterion, ledger, bytes, size);
+        queued::<THERE>(criterion, ledger, bytes, size);
+        queued::<MADE>(criterion, ledger, bytes, size);
+        queued::<IN_PLACE>(criterion, ledger, bytes, size);
     }
     let id = format!("large/{}/{size}", Memcpy::NAME);
     measure(&mut group(criterion, bytes), ledger, &id, bytes, || Ok(Memcpy::start(bytes)));
@@ -138,10 +141,14 @@ fn bars() -> Vec<Bar> {
         if bytes <= GRANTED {
             bar(large::NAME, "ringway", Bound::Faster(1.0));
             bar(large::NAME, "memcpy", Bound::Told);
-            let (queue, grant) = (LargeItems::<false>::NAME, LargeItems::<true>::NAME);
+            let (queue, grant) = (LargeItems::<THERE>::NAME, LargeItems::<IN_PLACE>::NAME);
             bar(queue, "os_pipe", if long { Bound::Faster(5.0) } else { Bound::Told });
             bar(queue, "memcpy", if copy { Bound::Faster(0.8) } else { Bound::Told });
+            if copy {
+                bar(queue, Memcpy::UNCACHED, Bound::Faster(0.8));
+            }
             bar(grant, queue, Bound::Faster(1.0));
+            bar(grant, LargeItems::<MADE>::NAME, Bound::Faster(1.0));
         }
     }
     bars

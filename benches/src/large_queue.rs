@@ -1,4 +1,9 @@
 //! Large items through a queue whose pool holds several of them: by copy and in place.
+//!
+//! A program that puts by copy has the item in private memory. Either it lies there anyway, or
+//! the program makes it there; who writes in place makes it where it will lie. So there are two
+//! rows by copy: of an item that is there, of which little is new, and of one that is made anew,
+//! by the same copy that an item in place is made by.
 
 use crate::Fallible;
 use crate::control::{Control, Parcel};
@@ -8,28 +13,40 @@ use crate::payload;
 use crate::session::Session;
 use ringway_core::handover;
 use ringway_queue::{Builder, Queue, Raw};
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const WORKLOAD: &str = "large_queue";
-/// How many items the pool has room for.
+/// How many items wait at a time.
 const INSIDE: usize = 4;
 
-/// Items of one length from one process to another. In place, the putter copies each one
-/// from private memory into its grant and the getter checks it where it lies.
-pub struct LargeItems<const IN_PLACE: bool> {
+/// The item is there; little of it changes.
+pub const THERE: u8 = 0;
+/// The item is made anew in private memory.
+pub const MADE: u8 = 1;
+/// The item is made in its grant, and checked where it lies.
+pub const IN_PLACE: u8 = 2;
+
+/// Items of one length from one process to another, put as `HOW` says.
+pub struct LargeItems<const HOW: u8> {
     queue: Queue<Vec<u8>, Raw>,
     partner: Partner,
     message: Message,
+    /// Where an item is made; empty if none is.
+    made: Message,
     seq: u64,
 }
 
-impl<const IN_PLACE: bool> LargeItems<IN_PLACE> {
+impl<const HOW: u8> LargeItems<HOW> {
     /// The name in the tables.
-    pub const NAME: &str = if IN_PLACE { "ringway_queue_grant" } else { "ringway_queue" };
+    pub const NAME: &str = match HOW {
+        THERE => "ringway_queue",
+        MADE => "ringway_queue_made",
+        _ => "ringway_queue_grant",
+    };
 
     /// The partner's role.
-    pub const ROLE: Role =
-        Role { workload: WORKLOAD, subject: Self::NAME, play: receive::<IN_PLACE> };
+    pub const ROLE: Role = Role { workload: WORKLOAD, subject: Self::NAME, play: receive::<HOW> };
 
     /// Starts a partner for items of `size` bytes.
     ///
@@ -37,17 +54,19 @@ impl<const IN_PLACE: bool> LargeItems<IN_PLACE> {
     ///
     /// The queue or the partner could not be made.
     pub fn start(size: usize) -> Fallible<Self> {
-        // A block more than the bytes need, for each.
-        let pool = (INSIDE * size.next_power_of_two()) as u64;
+        // Twice as much: one that has just taken an item still has its blocks while the next
+        // is put in its place.
+        let pool = (2 * INSIDE * size) as u64;
         let queue: Queue<Vec<u8>, Raw> = Builder::new().pool_size(pool).bounded(INSIDE)?;
         let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&queue));
         let parcel = Parcel { bytes: bytes?, descriptors };
         let partner = Partner::start(WORKLOAD, Self::NAME, size, parcel)?;
-        Ok(Self { queue, partner, message: payload::blank(size), seq: 0 })
+        let made = Message::zeroed(if HOW == MADE { size } else { 0 });
+        Ok(Self { queue, partner, message: payload::blank(size), made, seq: 0 })
     }
 }
 
-impl<const IN_PLACE: bool> Session for LargeItems<IN_PLACE> {
+impl<const HOW: u8> Session for LargeItems<HOW> {
     fn batch(&mut self, count: u64) -> Fallible<Duration> {
         let _armed = self.partner.watch();
         let control = self.partner.control()?;
@@ -56,12 +75,17 @@ impl<const IN_PLACE: bool> Session for LargeItems<IN_PLACE> {
         let start = Instant::now();
         for _ in 0..count {
             payload::stamp(&mut self.message, self.seq);
-            if IN_PLACE {
-                let mut grant = self.queue.reserve(self.message.len())?;
-                grant.write_at(0, &self.message)?;
-                grant.commit()?;
-            } else {
-                self.queue.put_bytes(&self.message)?;
+            match HOW {
+                THERE => self.queue.put_bytes(&self.message)?,
+                MADE => {
+                    black_box(&mut *self.made).copy_from_slice(&self.message);
+                    self.queue.put_bytes(black_box(&self.made))?;
+                }
+                _ => {
+                    let mut grant = self.queue.reserve(self.message.len())?;
+                    grant.write_at(0, &self.message)?;
+                    grant.commit()?;
+                }
             }
             self.seq += 1;
         }
@@ -74,7 +98,7 @@ impl<const IN_PLACE: bool> Session for LargeItems<IN_PLACE> {
     }
 }
 
-fn receive<const IN_PLACE: bool>(control: &Control, parcel: Parcel, size: usize) -> Fallible {
+fn receive<const HOW: u8>(control: &Control, parcel: Parcel, size: usize) -> Fallible {
     let Parcel { bytes, descriptors } = parcel;
     let queue: Queue<Vec<u8>, Raw> =
         handover::unpack(descriptors, || postcard::from_bytes(&bytes))?;
@@ -83,7 +107,7 @@ fn receive<const IN_PLACE: bool>(control: &Control, parcel: Parcel, size: usize)
     while let Some(count) = control.recv()? {
         control.send(seq)?;
         for n in 0..count {
-            if IN_PLACE {
+            if HOW == IN_PLACE {
                 let grant = queue.get_ref()?;
                 if grant.len() != size {
                     return Err(format!("an item of {} bytes came", grant.len()).into());

@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 /// Looks at a queue that cannot wait, before the processor goes to somebody else.
 const LOOKS: u32 = 64;
 
+/// The putting and the getting ends of a channel.
+pub type Ends<C> = (Vec<<C as Channel>::Put>, Vec<<C as Channel>::Get>);
+
 /// A bounded channel between threads.
-pub trait Channel {
+pub trait Channel: Sized {
     /// The name in the tables.
     const NAME: &'static str;
     /// The putting end.
@@ -22,7 +25,7 @@ pub trait Channel {
     /// The getting end.
     type Get: Send;
     /// So many ends on each side; `None` if it cannot have as many.
-    fn ends(putters: usize, getters: usize) -> Option<(Vec<Self::Put>, Vec<Self::Get>)>;
+    fn ends(putters: usize, getters: usize) -> Option<Ends<Self>>;
     /// Puts one; waits for room.
     ///
     /// # Errors
@@ -43,7 +46,7 @@ macro_rules! cloned {
             type Put = $crate_::Sender<u64>;
             type Get = $crate_::Receiver<u64>;
 
-            fn ends(putters: usize, getters: usize) -> Option<(Vec<Self::Put>, Vec<Self::Get>)> {
+            fn ends(putters: usize, getters: usize) -> Option<Ends<Self>> {
                 let (put, get) = $crate_::bounded(CAPACITY);
                 Some((vec![put; putters], vec![get; getters]))
             }
@@ -87,7 +90,7 @@ impl Channel for Array {
     type Put = (Arc<ArrayQueue<u64>>, Arc<()>);
     type Get = (Arc<ArrayQueue<u64>>, std::sync::Weak<()>);
 
-    fn ends(putters: usize, getters: usize) -> Option<(Vec<Self::Put>, Vec<Self::Get>)> {
+    fn ends(putters: usize, getters: usize) -> Option<Ends<Self>> {
         let (queue, alive) = (Arc::new(ArrayQueue::new(CAPACITY)), Arc::new(()));
         let get = vec![(Arc::clone(&queue), Arc::downgrade(&alive)); getters];
         Some((vec![(queue, alive); putters], get))
@@ -118,7 +121,7 @@ impl Channel for Rtrb {
     type Put = rtrb::Producer<u64>;
     type Get = rtrb::Consumer<u64>;
 
-    fn ends(putters: usize, getters: usize) -> Option<(Vec<Self::Put>, Vec<Self::Get>)> {
+    fn ends(putters: usize, getters: usize) -> Option<Ends<Self>> {
         let (put, get) = rtrb::RingBuffer::new(CAPACITY);
         ((putters, getters) == (1, 1)).then(|| (vec![put], vec![get]))
     }
@@ -180,11 +183,11 @@ impl<C: Channel> Session for Threads<C> {
             for mut end in get {
                 getters.push(scope.spawn(move || -> Fallible<u64> {
                     pin(other)?;
-                    let mut taken = Taken::default();
+                    let (mut taken, mut count) = (Taken::default(), 0);
                     while let Some(got) = C::get(&mut end) {
-                        taken.take(&[got])?;
+                        count += u64::from(taken.take(&[got])?);
                     }
-                    Ok(taken.count)
+                    Ok(count)
                 }));
             }
             for putter in putters {

@@ -28,8 +28,8 @@ use ringway_benches::round_trip::RoundTrip;
 use ringway_benches::rounds::{Effort, Group};
 use ringway_benches::shape::{self, Queued, Shape};
 use ringway_benches::subject::{self, Duplex};
-use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
-use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket};
+use ringway_benches::subjects::ringway::{Adaptive, Block, Roomy, Spin};
+use ringway_benches::subjects::{ByteQueues, FutexWords, OsPipe, Ringway, TwoLines, UnixSocket};
 use ringway_benches::{Fallible, machine, partner};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         subject::roles::<Ringway<Adaptive>>(),
         subject::roles::<Ringway<Spin>>(),
         subject::roles::<Ringway<Block>>(),
+        subject::roles::<Ringway<Roomy>>(),
+        subject::roles::<ByteQueues>(),
         subject::roles::<OsPipe>(),
         subject::roles::<UnixSocket>(),
         subject::roles::<TwoLines>(),
@@ -117,6 +119,10 @@ fn one_way(name: String, bytes: usize) -> Group<'static> {
         group.add("memcpy_floor", move || pinned(|| Ok(Copies::new(bytes))));
     }
     add::<Ringway<Adaptive>>(&mut group, bytes);
+    if bytes >= 1 << 16 {
+        add::<Ringway<Roomy>>(&mut group, bytes);
+        add::<ByteQueues>(&mut group, bytes);
+    }
     add::<OsPipe>(&mut group, bytes);
     add::<UnixSocket>(&mut group, bytes);
     add::<PosixMq>(&mut group, bytes);

@@ -1,5 +1,6 @@
 //! The ways of moving bytes that are measured.
 
+mod byte_queues;
 mod futex_words;
 mod ipc_channel;
 mod lines;
@@ -9,6 +10,7 @@ mod two_lines;
 mod two_queues;
 mod unix_socket;
 
+pub use byte_queues::ByteQueues;
 pub use futex_words::FutexWords;
 pub use ipc_channel::IpcChannel;
 pub use os_pipe::{OsPipe, WideOsPipe};

@@ -22,6 +22,18 @@ pub trait Policy: 'static {
     const NAME: &'static str;
     /// The policy.
     const POLICY: WaitPolicy;
+    /// Bytes of a pipe's ring.
+    const CAPACITY: u64 = ringway_pipe::DEFAULT_CAPACITY;
+}
+
+/// As the default, with a ring of 1 MiB.
+#[derive(Debug)]
+pub struct Roomy;
+
+impl Policy for Roomy {
+    const NAME: &'static str = "ringway_1MiB_ring";
+    const POLICY: WaitPolicy = WaitPolicy::Adaptive;
+    const CAPACITY: u64 = 1 << 20;
 }
 
 /// Spins for a while, then sleeps: the default.
@@ -55,7 +67,7 @@ impl<P: Policy> Duplex for Ringway<P> {
     const NAME: &'static str = P::NAME;
 
     fn create() -> Fallible<(Self, Parcel)> {
-        let (end, theirs) = Builder::new().policy(P::POLICY).duplex()?;
+        let (end, theirs) = Builder::new().policy(P::POLICY).capacity(P::CAPACITY).duplex()?;
         let theirs: Connection<Vec<u8>, Vec<u8>> = theirs;
         let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&theirs));
         Ok((Self { end, policy: PhantomData }, Parcel { bytes: bytes?, descriptors }))

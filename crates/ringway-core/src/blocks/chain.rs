@@ -1,6 +1,14 @@
 //! Which blocks hold a message, and which of them holds a certain byte.
 
 use super::word::Owner;
+use smallvec::SmallVec;
+
+/// A chain of so few blocks is walked from its first one.
+const FEW: usize = 4;
+
+/// Room for the blocks of most messages: these need no allocator, which would take longer
+/// than the blocks do.
+pub(crate) type Blocks = SmallVec<[Block; FEW]>;
 
 /// A block that was somebody's when its word was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,11 +21,12 @@ pub(crate) struct Block {
 /// segment said when they were followed.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) blocks: Blocks,
     /// Bytes of the message.
     pub(crate) len: usize,
-    /// Where blocks of another size begin. A long message has thousands of blocks, and as a
-    /// putter makes it five runs at most: it takes no walk to find a byte in its midst.
+    /// Where blocks of another size begin, if there are more than a few. A long message has
+    /// thousands of blocks, and as a putter makes it five runs at most: it takes no walk to
+    /// find a byte in its midst.
     runs: Vec<Run>,
 }
 
@@ -34,15 +43,12 @@ struct Run {
 impl Chain {
     /// A message of `len` bytes in these blocks, of so many bytes each as `size` says.
     /// `None` if they have not the room.
-    pub(super) fn new(
-        blocks: Vec<Block>,
-        len: usize,
-        size: impl Fn(Block) -> usize,
-    ) -> Option<Self> {
+    pub(super) fn new(blocks: Blocks, len: usize, size: impl Fn(Block) -> usize) -> Option<Self> {
         let (mut runs, mut bytes): (Vec<Run>, usize) = (Vec::new(), 0);
+        let many = blocks.len() > FEW;
         for (before, block) in blocks.iter().enumerate() {
             let size = size(*block);
-            if runs.last().is_none_or(|run| run.size != size) {
+            if many && runs.last().is_none_or(|run| run.size != size) {
                 runs.push(Run { blocks: before, bytes, size });
             }
             bytes = bytes.saturating_add(size);
@@ -50,7 +56,8 @@ impl Chain {
         (bytes >= len).then_some(Self { blocks, len, runs })
     }
 
-    /// The blocks from the one with byte `at` on, and the byte at which that one begins.
+    /// The blocks from the one with byte `at` on, and the byte at which that one begins; of
+    /// a few blocks all of them.
     pub(super) fn from(&self, at: usize) -> (&[Block], usize) {
         let behind = self.runs.partition_point(|run| run.bytes <= at);
         let run = behind.checked_sub(1).and_then(|index| self.runs.get(index));
@@ -85,9 +92,12 @@ mod tests {
                     begin += sizes[index];
                     index += 1;
                 }
-                assert_eq!(chain.from(at), (&chain.blocks[index..], begin), "byte {at}");
+                let found = if sizes.len() > FEW { (index, begin) } else { (0, 0) };
+                assert_eq!(chain.from(at), (&chain.blocks[found.0..], found.1), "byte {at}");
             }
-            assert_eq!(chain.from(len), (&[][..], len), "the end");
+            if sizes.len() > FEW {
+                assert_eq!(chain.from(len), (&[][..], len), "the end");
+            }
         }
     }
 

@@ -171,8 +171,13 @@ impl ReadGrant {
             attachment.poison();
             return Err(GetError::Corrupted("the blocks of a message"));
         };
+        Ok(Self::holding(attachment, place, contents))
+    }
+
+    /// For a message at `place` that this process has just taken, and looked at.
+    fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
-        Ok(Self { attachment, place, contents, task: false, keeps_slot: false, released: false })
+        Self { attachment, place, contents, task: false, keeps_slot: false, released: false }
     }
 
     /// For a caller to keep.
@@ -222,12 +227,12 @@ impl ReadGrant {
         self.released = true;
         if !self.attachment.is_inherited() {
             self.settle();
-            let (place, task) = (self.place, self.task);
+            let (place, contents, task) = (self.place, &self.contents, self.task);
             self.attachment.with_actor(|ring, actor| {
                 if task {
-                    actor.counting(|actor| ring.release_taken(actor, place));
+                    actor.counting(|actor| ring.release_contents(actor, place, contents));
                 } else {
-                    ring.release_taken(actor, place);
+                    ring.release_contents(actor, place, contents);
                 }
             });
         }
@@ -342,8 +347,10 @@ impl SharedRing {
 }
 
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
-    match attachment.with_actor(Ring::try_take) {
-        Ok(place) => Try::Done(ReadGrant::open(attachment, place).map(ReadGrant::lend)),
+    match attachment.with_actor(Ring::try_take_with) {
+        Ok((place, contents)) => {
+            Try::Done(Ok(ReadGrant::holding(attachment, place, contents).lend()))
+        }
         Err(TryGet::Stream(place)) => {
             let stream = Incoming::open(attachment, place);
             // Dropped: it is for a call that copies.
@@ -409,8 +416,9 @@ fn reserve(
     if let Try::Done(result) = reserve_once(attachment, len, SHUTDOWN) {
         return result;
     }
+    let pool = &attachment.ring.pool;
     let once = || reserve_waiting(attachment, len, SHUTDOWN);
-    wait(attachment, attachment.ring.pool.freed(), spinner, deadline, || true, once)
+    wait(attachment, pool.freed(), spinner, deadline, || pool.seems_to_have_room(len), once)
         .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::NoMemory)))
 }
 

@@ -240,7 +240,8 @@ impl Geometry {
         // A stream passes through the pool.
         let streams = if options.pool == 0 { 0 } else { options.streams.into() };
         let ring = ring.with_streams(streams)?;
-        let pool = PoolGeometry::of_size(options.pool, ring.payload_size(), ring.streams_end());
+        let (inline, at) = (ring.payload_size(), ring.streams_end());
+        let pool = PoolGeometry::of_size(options.pool, inline, options.slots, at);
         let too_large = || Error::out_of_range("a pool", options.pool, "at most 2^44 bytes");
         Ok(Self { pool: pool.ok_or_else(too_large)?, ..ring })
     }

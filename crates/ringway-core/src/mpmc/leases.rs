@@ -22,7 +22,7 @@
 
 use super::get::{Next, TryGet, WRONG_LENGTH};
 use super::layout::at;
-use super::long::{GivenBack, Place};
+use super::long::{Contents, GivenBack, Place};
 use super::put::ATTEMPTS;
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};
@@ -45,6 +45,11 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
+        self.try_take_with(actor).map(|(place, _)| place)
+    }
+
+    /// As [`try_take`](Self::try_take), with what the message consists of.
+    pub(super) fn try_take_with(&self, actor: &mut Actor) -> Result<(Place, Contents), TryGet> {
         let places = &mut self.given_back_places();
         self.past_voids(|| {
             let place = self.take_in_place(actor, places)?;
@@ -114,15 +119,19 @@ impl Ring {
     /// Moves a taken message from its slot to a lease record, if there is one, so that
     /// the slot is free. One that is no message is released; `None` for the name of a stream
     /// that is over.
-    fn to_lease(&self, actor: &mut Actor, place: Place) -> Result<Option<Place>, TryGet> {
+    fn to_lease(
+        &self,
+        actor: &mut Actor,
+        place: Place,
+    ) -> Result<Option<(Place, Contents)>, TryGet> {
         if let Some(named) = self.cell(place).stream() {
             return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
-        if self.contents(place).is_none() {
+        let Some(contents) = self.contents(place) else {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
-        }
-        Ok(Some(self.move_to_lease(actor, place)))
+        };
+        Ok(Some((self.move_to_lease(actor, place), contents)))
     }
 
     /// Moves what the caller has taken to a lease record, if it is in a slot and there is

@@ -21,7 +21,7 @@ use super::ring::Ring;
 use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, State, marks};
-use crate::blocks::{Chain, Descriptor};
+use crate::blocks::{Block, Blocks, Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -333,7 +333,7 @@ impl Ring {
         if copied.is_err() {
             actor.stop_counting();
         }
-        self.release_taken(actor, place);
+        self.release_contents(actor, place, &contents);
         copied.map(|()| Some(contents.len())).map_err(|_| WRONG_LENGTH)
     }
 
@@ -399,10 +399,28 @@ impl Ring {
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
     /// place free.
     pub fn release_taken(&self, actor: &mut Actor, place: Place) {
+        self.release_with(actor, place, || self.rest_of(place));
+    }
+
+    /// As [`release_taken`](Self::release_taken), by one who knows what the message consists
+    /// of: its blocks are not looked up a second time.
+    pub(super) fn release_contents(&self, actor: &mut Actor, place: Place, contents: &Contents) {
+        self.release_with(actor, place, || match contents {
+            Contents::Inline(_) => &[][..],
+            Contents::Blocks(chain) => &chain.blocks,
+        });
+    }
+
+    fn release_with<B: AsRef<[Block]>>(
+        &self,
+        actor: &mut Actor,
+        place: Place,
+        blocks: impl FnOnce() -> B,
+    ) {
         self.begin_take(actor, place);
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
-            self.free_rest(place);
+            self.pool.free_all(blocks().as_ref());
         }
         self.vacate(place);
         self.actors.end_take(actor, 1);
@@ -445,11 +463,14 @@ impl Ring {
 
     /// Gives back what is not given back yet of the blocks that a place in FREEING names.
     pub(super) fn free_rest(&self, place: Place) {
-        let cell = self.cell(place);
-        if cell.meta().kind() == Meta::BLOCKS {
-            let blocks: Vec<_> = self.pool.walk(cell.descriptor()).collect();
-            self.pool.free_all(&blocks);
+        if self.cell(place).meta().kind() == Meta::BLOCKS {
+            self.pool.free_all(&self.rest_of(place));
         }
+    }
+
+    /// The blocks that a place names and that are not given back.
+    fn rest_of(&self, place: Place) -> Blocks {
+        self.pool.walk(self.cell(place).descriptor()).collect()
     }
 
     /// The place is empty. What it held was taken or moved.

@@ -62,7 +62,7 @@ fn a_sweep_follows_each_block_once_whoever_names_it() {
 /// Who reads or writes a message where it lies does so in many small pieces.
 #[test]
 fn a_piece_of_a_message_is_found_without_a_walk_through_its_blocks() {
-    let ring = pooled(1, 128 << 20, 0);
+    let ring = pooled(1 << 16, 128 << 20, 0);
     // What is left is small blocks: as many as a chain can have.
     let others = ring.pool.take(96 << 20, 1).unwrap();
     let mut chain = ring.pool.take(32 << 20, 1).unwrap();
