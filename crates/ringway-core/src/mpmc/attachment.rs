@@ -10,6 +10,7 @@
 use super::Recovery;
 use super::keeper::{Keeper, REPAIR, Stats};
 use super::layout::{Geometry, at};
+use super::own_actors::{OwnActors, claim};
 use super::ring::Ring;
 use super::word::Announcement;
 use crate::error::{Error, Result};
@@ -63,10 +64,7 @@ pub(super) struct Attachment {
     enrolment: Mutex<Option<Enrolment>>,
     /// Whether the guardian looks after the peers, so that sleepers need not.
     guarded: AtomicBool,
-    /// For threads that have no actor of their own.
-    spare: Mutex<Actor>,
-    /// Of threads that ended: their records count tasks of this process.
-    kept: Mutex<Vec<Actor>>,
+    actors: OwnActors,
     started: Instant,
     /// What was pending last, and since when in microseconds after `started`.
     pending: AtomicU64,
@@ -82,7 +80,7 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// This process's attachment to the ring in `memory`: the one there is, or a new
-    /// one that keeps its locks on the file behind `fd`.
+    /// one that keeps its locks on the file behind `fd`, which is no description with locks.
     pub(super) fn obtain(
         memory: &Memory,
         geometry: Geometry,
@@ -101,14 +99,18 @@ impl Attachment {
         // One that is still quicker makes a second attachment: a record more, no harm.
         let entry: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(Arc::clone(&made) as _));
         global::lock().attachments.insert(key, entry);
-        made.set_guarded(guardian::settings().guardian);
+        if guardian::settings().guardian {
+            made.begin_guard(Some(fd));
+        }
+        let mut settled = made.keeper.bury_the_dead();
         for pause in PAUSES {
-            if made.keeper.bury_the_dead() || made.is_guarded() {
+            if settled || made.is_guarded() {
                 break;
             }
             std::thread::sleep(pause);
+            settled = made.keeper.bury_the_dead();
         }
-        made.bury_the_dead();
+        made.settled(settled);
         Ok(made)
     }
 
@@ -134,11 +136,11 @@ impl Attachment {
         let participant = take_record(&ring, &locks, label)?;
         // Dropping `locks` on the way out gives the record up like a death, and it is
         // repaired like one.
-        let claim = || ring.actors().claim(participant, hint(participant));
+        let claim = || claim(&ring, participant);
         let spare = claim()
             .or_else(|| {
                 // The dead may still have theirs.
-                let joiner = Joiner(&locks);
+                let joiner = Joiner { locks: &locks, mine: participant };
                 for id in (1..=geometry.participants).filter(|id| *id != participant) {
                     ring.recover(id, &joiner);
                 }
@@ -159,8 +161,7 @@ impl Attachment {
             usable: AtomicU64::new(generation),
             enrolment: Mutex::new(None),
             guarded: AtomicBool::new(false),
-            spare: Mutex::new(spare),
-            kept: Mutex::default(),
+            actors: OwnActors::new(spare),
             started: Instant::now(),
             pending: AtomicU64::new(0),
             pending_since: AtomicU64::new(0),
@@ -172,7 +173,8 @@ impl Attachment {
 
     /// The attachment of a forked child that inherited this one.
     pub(super) fn again(&self) -> Result<Arc<Self>> {
-        Self::obtain(&self.memory, self.geometry, self.key, self.keeper.locks.as_fd(), &self.label)
+        let fd = self.share()?;
+        Self::obtain(&self.memory, self.geometry, self.key, fd.as_fd(), &self.label)
     }
 
     /// Whether this is this process's own and its memory is sound.
@@ -222,24 +224,18 @@ impl Attachment {
 
     /// An actor for a thread that keeps it.
     pub(super) fn new_actor(&self) -> Option<Actor> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.or_else(|| self.ring.actors().claim(self.participant, hint(self.participant)))
+        self.actors.another(&self.ring)
     }
 
-    /// The thread ends that had `actor`. A record that says how many tasks the process took
-    /// stays with it, for the next thread.
+    /// The thread ends that had `actor`.
     pub(super) fn put_back(&self, actor: Actor) {
-        if self.ring.actors().has_taken(&actor) {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(actor);
-        } else {
-            self.ring.actors().release(actor);
-        }
+        self.actors.put_back(&self.ring, actor);
     }
 
     /// The actor that threads without one of their own take turns with. Held for one
     /// operation, which does not wait.
     pub(super) fn spare(&self) -> MutexGuard<'_, Actor> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        self.actors.spare()
     }
 
     // ---- The dead -------------------------------------------------------------
@@ -334,7 +330,7 @@ impl Attachment {
     /// be none, blocked calls look after the peers.
     pub(super) fn set_guarded(&self, on: bool) {
         if on {
-            self.begin_guard();
+            self.begin_guard(None);
         } else {
             self.end_guard();
             // Our sleepers begin to look after the peers themselves.
@@ -345,14 +341,19 @@ impl Attachment {
         }
     }
 
-    fn begin_guard(&self) {
+    /// `segment` is a description without locks, if there is one at hand.
+    fn begin_guard(&self, segment: Option<BorrowedFd<'_>>) {
         let _no_fork = global::no_fork();
         let mut enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
         if enrolment.is_some() {
             return;
         }
         let keeper = Arc::downgrade(&self.keeper);
-        *enrolment = guardian::enrol(keeper as Weak<dyn Guarded>, self.node_page());
+        let page = match segment {
+            Some(segment) => self.node_page(segment),
+            None => self.share().ok().and_then(|segment| self.node_page(segment.as_fd())),
+        };
+        *enrolment = guardian::enrol(keeper as Weak<dyn Guarded>, page);
         let Some(new) = &*enrolment else { return };
         if new.thread() != 0 {
             self.keeper.set_live(Live::of(new.thread()));
@@ -375,10 +376,10 @@ impl Attachment {
     }
 
     /// The page from which the kernel reaches our `live` word. Without, it is not told.
-    fn node_page(&self) -> Option<NodePage> {
-        // Not the lock's description: a mapping would keep it open in a forked child.
-        let segment = reopen(self.keeper.locks.as_fd()).ok()?;
-        NodePage::map(segment.as_fd(), self.ring.participants().live_at(self.participant)).ok()
+    /// Not through the lock's description: a mapping would keep it open in a forked child.
+    fn node_page(&self, segment: BorrowedFd<'_>) -> Option<NodePage> {
+        let at = self.ring.participants().live_at(self.participant);
+        NodePage::map(guardian::spare_pair(), segment, at).ok()
     }
 
     /// Whether sleepers may leave the peers to the guardian.
@@ -410,7 +411,7 @@ impl Drop for Attachment {
         // No handle is left, so no operation is in flight. Killed anywhere here, the
         // record is not free and its lock is: survivors repair it.
         self.keeper.leave(|| {
-            self.ring.leave(self.participant);
+            self.actors.leave(&self.ring);
             let _ = self.keeper.locks.unlock(self.participant.into());
         });
         let mut global = global::lock();
@@ -420,26 +421,25 @@ impl Drop for Attachment {
     }
 }
 
-/// Where to look for a free actor first: participants start at different places.
-fn hint(participant: u32) -> usize {
-    (participant as usize).wrapping_mul(4)
-}
-
 /// Liveness as seen by one who is about to join.
-struct Joiner<'a>(&'a LockFile);
+struct Joiner<'a> {
+    locks: &'a LockFile,
+    /// The record being taken. Its life byte is locked by us: whoever had it is dead.
+    mine: u32,
+}
 
 impl Liveness for Joiner<'_> {
     fn proven_dead(&self, participant: u32) -> bool {
-        // Also of the record being taken: its life byte is locked by us, not another.
-        matches!(self.0.locked_by_another(participant.into()), Ok(false))
+        participant == self.mine
+            || matches!(self.locks.locked_by_another(participant.into()), Ok(false))
     }
 
     fn alone(&self, participant: u32, body: &mut dyn FnMut()) -> bool {
         let byte = REPAIR + u64::from(participant);
-        let free = matches!(self.0.try_lock(byte), Ok(true));
+        let free = matches!(self.locks.try_lock(byte), Ok(true));
         if free {
             body();
-            let _ = self.0.unlock(byte);
+            let _ = self.locks.unlock(byte);
         }
         free
     }
@@ -450,7 +450,6 @@ fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
     let count = ring.participants().count();
     // Spread joiners over the records. Any start is right.
     let start = std::process::id() % count;
-    let joiner = Joiner(locks);
     let identity = own_identity();
     for _ in 0..JOIN_ATTEMPTS {
         let mut all_alive = true;
@@ -462,6 +461,7 @@ fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
                 all_alive &= ring.participants().standing(id) != Standing::Free;
                 continue;
             }
+            let joiner = Joiner { locks, mine: id };
             let mut joined = false;
             joiner.alone(id, &mut || {
                 // Whoever had the record died without leaving: repair comes first.

@@ -242,7 +242,10 @@ impl Participants {
     /// Frees record `id`: its process leaves with nothing in flight, or was repaired. Its
     /// tasks were written off, and its actors are free.
     pub fn free(&self, id: u32) {
-        self.set_live(id, 0);
+        // Whoever left in order has done that already.
+        if self.live(id).is_some_and(|live| live.value != 0) {
+            self.set_live(id, 0);
+        }
         // What only its memory held is gone, or was put before it left.
         self.store(id, at::participant::OVERFLOW, 0);
         let incarnation = self.load(id, at::participant::INCARNATION).wrapping_add(1);
