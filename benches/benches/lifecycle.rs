@@ -10,6 +10,8 @@
 //! they took is added up; the table shows the parts. Ringway's bar of 200 us is on this sum,
 //! and two descriptors an end.
 //!
+//! `memory_floor`: as many bytes reserved, mapped in both processes, and given back.
+//!
 //! WHAT is `pipe`, two-way (two OS pipes); `pipe_one_way` (one OS pipe); `queue`, of plain old
 //! data, which needs no pool; `queue_with_pool`, of a serde type with all defaults.
 //!
@@ -22,7 +24,7 @@ use ringway_benches::latency::{self, Cpus, Measured, Mode, Pair};
 use ringway_benches::ledger::Ledger;
 use ringway_benches::lifecycle::own::{self, Own, Parted, Samples};
 use ringway_benches::lifecycle::{
-    self, Life, Lives, OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay,
+    self, Life, Lives, MemoryFloor, OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay,
 };
 use ringway_benches::queues::{LockBased, PipeQueue, RingwayQueue};
 use ringway_benches::session::{self, measure};
@@ -32,6 +34,9 @@ use ringway_benches::{Fallible, machine, partner};
 use std::process::ExitCode;
 use std::time::Duration;
 
+type TwoWay = Pipe<Ringway<Adaptive>>;
+type PlainQueue = Queue<RingwayQueue<Adaptive, 1>>;
+
 /// Nanoseconds that making, attaching and dropping may take.
 const BAR: f64 = 200_000.0;
 /// Messages a second: each finds its receiver asleep.
@@ -39,15 +44,19 @@ const RARELY: u64 = 100;
 
 fn main() -> ExitCode {
     let lives = [
-        lifecycle::role::<Pipe<Ringway<Adaptive>>>(),
+        lifecycle::role::<TwoWay>(),
+        lifecycle::role::<MemoryFloor<TwoWay>>(),
         lifecycle::role::<Pipe<OsPipe>>(),
         lifecycle::role::<Pipe<UnixSocket>>(),
         lifecycle::role::<RingwayOneWay>(),
+        lifecycle::role::<MemoryFloor<RingwayOneWay>>(),
         lifecycle::role::<OsPipeOneWay>(),
-        lifecycle::role::<Queue<RingwayQueue<Adaptive, 1>>>(),
+        lifecycle::role::<PlainQueue>(),
+        lifecycle::role::<MemoryFloor<PlainQueue>>(),
         lifecycle::role::<Queue<LockBased<1>>>(),
         lifecycle::role::<Queue<PipeQueue>>(),
         lifecycle::role::<PooledQueue>(),
+        lifecycle::role::<MemoryFloor<PooledQueue>>(),
     ];
     let latencies = [
         latency::roles::<Ringway<Adaptive>>(),
@@ -79,12 +88,12 @@ fn main() -> ExitCode {
         let mut group = criterion.benchmark_group("lifecycle");
         measure(&mut group, ledger, &L::id(), 8, Lives::<L>::start);
     }
-    row::<Pipe<Ringway<Adaptive>>>(&mut criterion, &mut ledger);
+    row::<TwoWay>(&mut criterion, &mut ledger);
     row::<Pipe<OsPipe>>(&mut criterion, &mut ledger);
     row::<Pipe<UnixSocket>>(&mut criterion, &mut ledger);
     row::<RingwayOneWay>(&mut criterion, &mut ledger);
     row::<OsPipeOneWay>(&mut criterion, &mut ledger);
-    row::<Queue<RingwayQueue<Adaptive, 1>>>(&mut criterion, &mut ledger);
+    row::<PlainQueue>(&mut criterion, &mut ledger);
     row::<Queue<LockBased<1>>>(&mut criterion, &mut ledger);
     row::<Queue<PipeQueue>>(&mut criterion, &mut ledger);
     row::<PooledQueue>(&mut criterion, &mut ledger);
@@ -107,15 +116,19 @@ fn parts(filter: &str, quick: bool) -> Fallible<Vec<(String, Samples)>> {
         Ok(Some((id, Box::new(Own::<L>::start()?), Samples::default())))
     }
     let rows = [
-        row::<Pipe<Ringway<Adaptive>>>(filter)?,
+        row::<TwoWay>(filter)?,
+        row::<MemoryFloor<TwoWay>>(filter)?,
         row::<Pipe<OsPipe>>(filter)?,
         row::<Pipe<UnixSocket>>(filter)?,
         row::<RingwayOneWay>(filter)?,
+        row::<MemoryFloor<RingwayOneWay>>(filter)?,
         row::<OsPipeOneWay>(filter)?,
-        row::<Queue<RingwayQueue<Adaptive, 1>>>(filter)?,
+        row::<PlainQueue>(filter)?,
+        row::<MemoryFloor<PlainQueue>>(filter)?,
         row::<Queue<LockBased<1>>>(filter)?,
         row::<Queue<PipeQueue>>(filter)?,
         row::<PooledQueue>(filter)?,
+        row::<MemoryFloor<PooledQueue>>(filter)?,
     ];
     let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
     let rounds = match (session::measures(), quick) {
@@ -148,7 +161,14 @@ fn bars(ledger: &Ledger, parts: &[(String, Samples)]) {
         let id = format!("lifecycle/{what}/ringway_own");
         if let Some((_, samples)) = parts.iter().find(|(known, _)| *known == id) {
             let nanos = samples.sum(0.5);
-            println!("  {id:<38} {:>7.1} us  {}", nanos / 1e3, word(nanos <= BAR));
+            let floor = format!("lifecycle/{what}/memory_floor_own");
+            let floor = parts.iter().find(|(known, _)| *known == floor);
+            println!(
+                "  {id:<38} {:>7.1} us  {}; its memory alone {:>5.1} us",
+                nanos / 1e3,
+                word(nanos <= BAR),
+                floor.map_or(f64::NAN, |(_, samples)| samples.sum(0.5) / 1e3)
+            );
         }
     }
     println!("  the same with the way to the other process and back, and an OS pipe on that way");
@@ -166,7 +186,12 @@ fn bars(ledger: &Ledger, parts: &[(String, Samples)]) {
         }
     }
     let descriptors = |one: Fallible<Footprint>| one.map_or(f64::NAN, |one| one.descriptors);
-    let pipe = descriptors(Footprint::of(|| Ok(ringway_pipe::simplex::<Vec<u8>>()?), |_| Ok(())));
+    let used = |(receiver, sender): &mut (_, _)| -> Fallible {
+        ringway_pipe::Sender::send_bytes(sender, &[1])?;
+        ringway_pipe::Receiver::recv(receiver)?;
+        Ok(())
+    };
+    let pipe = descriptors(Footprint::of(|| Ok(ringway_pipe::simplex::<Vec<u8>>()?), used));
     let queue =
         descriptors(Footprint::of(|| Ok(ringway_queue::Queue::<u64>::bounded(10)?), |_| Ok(())));
     for (what, one) in [("a pipe's end", pipe / 2.0), ("a queue", queue)] {

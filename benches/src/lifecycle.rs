@@ -5,9 +5,11 @@
 //! this process drops the other. The time includes the way over the socket, alike for all.
 //! What the calls themselves take, without that way, is in [`own`].
 
+mod floor;
 pub mod own;
 mod subjects;
 
+pub use floor::{Floor, MemoryFloor, segment_len};
 pub use subjects::{OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay};
 
 use crate::Fallible;

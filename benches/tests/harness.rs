@@ -7,7 +7,8 @@ use ringway_benches::dormitory::{self, Night};
 use ringway_benches::latency::{self, Cpus, Measured, Mode, Pair};
 use ringway_benches::lifecycle::own::{Own, Parted};
 use ringway_benches::lifecycle::{
-    self, Life, Lives, OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay,
+    self, Floor, Life, Lives, MemoryFloor, OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay,
+    segment_len,
 };
 use ringway_benches::oneway::OneWay;
 use ringway_benches::partner::{self, Partner};
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         lifecycle::role::<Queue<RingwayQueue<Adaptive, 1>>>(),
         lifecycle::role::<Queue<LockBased<1>>>(),
         lifecycle::role::<PooledQueue>(),
+        lifecycle::role::<MemoryFloor<PooledQueue>>(),
     ];
     let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers, &lives].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
     a_stall_counts_for_all_whom_it_held_up();
     what_is_made_is_dropped();
     each_process_times_its_own_calls();
+    floors_are_as_large_as_what_they_are_of();
     costs_are_seen_from_outside();
     many_sleepers_sleep_and_wake();
     a_hang_is_ended_loudly();
@@ -236,6 +239,18 @@ fn each_process_times_its_own_calls() {
     parted::<Pipe<Ringway<Adaptive>>>();
     parted::<OsPipeOneWay>();
     parted::<PooledQueue>();
+    parted::<MemoryFloor<PooledQueue>>();
+}
+
+/// A floor is of as many bytes as what stands on it.
+fn floors_are_as_large_as_what_they_are_of() {
+    fn same<L: Floor>() {
+        assert_eq!(L::LEN, segment_len::<L>().unwrap(), "{}", L::id());
+    }
+    same::<Pipe<Ringway<Adaptive>>>();
+    same::<RingwayOneWay>();
+    same::<Queue<RingwayQueue<Adaptive, 1>>>();
+    same::<PooledQueue>();
 }
 
 /// A message through an OS pipe is a `write` and a `read`, and nothing is free.
