@@ -16,7 +16,7 @@ use super::word::Announcement;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::peer::guardian::{self, Enrolment, Guarded, NodePage, WatchMode};
-use crate::peer::{Actor, Live, Liveness, Standing};
+use crate::peer::{Actor, Liveness, Standing};
 use crate::process::global::{self, SegmentKey};
 use crate::process::{LockFile, generation, own_identity, reopen};
 use crate::sync::Ordering::Relaxed;
@@ -99,9 +99,6 @@ impl Attachment {
         // One that is still quicker makes a second attachment: a record more, no harm.
         let entry: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(Arc::clone(&made) as _));
         global::lock().attachments.insert(key, entry);
-        if guardian::settings().guardian {
-            made.begin_guard(Some(fd));
-        }
         let mut settled = made.keeper.bury_the_dead();
         for pause in PAUSES {
             if settled || made.is_guarded() {
@@ -133,34 +130,49 @@ impl Attachment {
         let ring = Ring::new(memory, geometry).map_err(short)?;
         let tasks_done = Event::new(memory.word32(at::TASKS_DONE).map_err(short)?);
         let locks = LockFile::open(fd)?;
-        let participant = take_record(&ring, &locks, label)?;
-        // Dropping `locks` on the way out gives the record up like a death, and it is
-        // repaired like one.
+        let participant = reserve_record(&ring, &locks, label)?;
+        let identity = own_identity();
+        let keeper = Arc::new(Keeper::new(memory, geometry, locks, participant, label)?);
+        // Our death can be heard before we are there: so the others need to be told of us
+        // only once, and nobody has to ask after us until then.
+        let enrolment = guardian::settings().guardian.then(|| enrol(&keeper, &ring, Some(fd)));
+        let enrolment = enrolment.flatten();
+        // Also without a guardian: who reserved the record before us may have died with it.
+        keeper.set_live(enrolment.as_ref().map_or(0, Enrolment::live));
+        ring.participants().join(participant, identity);
+        if let Some(enrolment) = &enrolment {
+            enrolment.begin();
+        }
         let claim = || claim(&ring, participant);
-        let spare = claim()
-            .or_else(|| {
-                // The dead may still have theirs.
-                let joiner = Joiner { locks: &locks, mine: participant };
-                for id in (1..=geometry.participants).filter(|id| *id != participant) {
-                    ring.recover(id, &joiner);
-                }
-                claim()
-            })
-            .ok_or_else(|| Error::TooManyActors { object: label.into(), limit: geometry.actors })?;
+        let spare = claim().or_else(|| {
+            // The dead may still have theirs.
+            let joiner = Joiner { locks: &keeper.locks, mine: participant };
+            for id in (1..=geometry.participants).filter(|id| *id != participant) {
+                ring.recover(id, &joiner);
+            }
+            claim()
+        });
+        let Some(spare) = spare else {
+            keeper.leave(|| ring.leave_with(participant, &[]));
+            if let Some(enrolment) = enrolment {
+                enrolment.end();
+            }
+            return Err(Error::TooManyActors { object: label.into(), limit: geometry.actors });
+        };
         let generation = generation();
         Ok(Self {
             ring,
             tasks_done,
             memory: memory.clone(),
             geometry,
-            keeper: Arc::new(Keeper::new(memory, geometry, locks, participant, label)?),
+            keeper,
             participant,
             label: label.into(),
             key,
             generation,
             usable: AtomicU64::new(generation),
-            enrolment: Mutex::new(None),
-            guarded: AtomicBool::new(false),
+            guarded: AtomicBool::new(enrolment.is_some()),
+            enrolment: Mutex::new(enrolment),
             actors: OwnActors::new(spare),
             started: Instant::now(),
             pending: AtomicU64::new(0),
@@ -330,7 +342,7 @@ impl Attachment {
     /// be none, blocked calls look after the peers.
     pub(super) fn set_guarded(&self, on: bool) {
         if on {
-            self.begin_guard(None);
+            self.begin_guard();
         } else {
             self.end_guard();
             // Our sleepers begin to look after the peers themselves.
@@ -341,23 +353,15 @@ impl Attachment {
         }
     }
 
-    /// `segment` is a description without locks, if there is one at hand.
-    fn begin_guard(&self, segment: Option<BorrowedFd<'_>>) {
+    fn begin_guard(&self) {
         let _no_fork = global::no_fork();
         let mut enrolment = self.enrolment.lock().unwrap_or_else(PoisonError::into_inner);
         if enrolment.is_some() {
             return;
         }
-        let keeper = Arc::downgrade(&self.keeper);
-        let page = match segment {
-            Some(segment) => self.node_page(segment),
-            None => self.share().ok().and_then(|segment| self.node_page(segment.as_fd())),
-        };
-        *enrolment = guardian::enrol(keeper as Weak<dyn Guarded>, page);
+        *enrolment = enrol(&self.keeper, &self.ring, None);
         let Some(new) = &*enrolment else { return };
-        if new.thread() != 0 {
-            self.keeper.set_live(Live::of(new.thread()));
-        }
+        self.keeper.set_live(new.live());
         new.begin();
         self.ring.participants().changed();
         // Relaxed, here and below: it guards no data, and the sleepers who are to see it
@@ -373,13 +377,6 @@ impl Attachment {
             self.keeper.set_live(0);
             old.end();
         }
-    }
-
-    /// The page from which the kernel reaches our `live` word. Without, it is not told.
-    /// Not through the lock's description: a mapping would keep it open in a forked child.
-    fn node_page(&self, segment: BorrowedFd<'_>) -> Option<NodePage> {
-        let at = self.ring.participants().live_at(self.participant);
-        NodePage::map(guardian::spare_pair(), segment, at).ok()
     }
 
     /// Whether sleepers may leave the peers to the guardian.
@@ -407,18 +404,40 @@ impl Drop for Attachment {
             // The parent is a participant still; this is a copy.
             return;
         }
-        self.end_guard();
         // No handle is left, so no operation is in flight. Killed anywhere here, the
-        // record is not free and its lock is: survivors repair it.
+        // record is not free and its lock is: survivors repair it. They hear of the death
+        // as of any other, as long as the record is not free.
         self.keeper.leave(|| {
             self.actors.leave(&self.ring);
             let _ = self.keeper.locks.unlock(self.participant.into());
         });
+        {
+            let _no_fork = global::no_fork();
+            let enrolment = self.enrolment.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if let Some(old) = enrolment.take() {
+                old.end();
+            }
+        }
         let mut global = global::lock();
         if global.attachments.get(&self.key).is_some_and(|entry| entry.strong_count() == 0) {
             global.attachments.remove(&self.key);
         }
     }
+}
+
+/// Puts the peers of `keeper` under the guardian's eyes, and our `live` word into the kernel's,
+/// if the page can be mapped from which it is reached: through `segment`, a description without
+/// locks, if there is one at hand.
+fn enrol(keeper: &Arc<Keeper>, ring: &Ring, segment: Option<BorrowedFd<'_>>) -> Option<Enrolment> {
+    let at = ring.participants().live_at(keeper.participant);
+    let page = match segment {
+        Some(segment) => NodePage::map(guardian::spare_pair(), segment, at).ok(),
+        // The mapping of the lock's description would keep it open in a forked child.
+        None => reopen(keeper.locks.as_fd())
+            .ok()
+            .and_then(|segment| NodePage::map(guardian::spare_pair(), segment.as_fd(), at).ok()),
+    };
+    guardian::enrol(Arc::downgrade(keeper) as Weak<dyn Guarded>, page)
 }
 
 /// Liveness as seen by one who is about to join.
@@ -445,12 +464,11 @@ impl Liveness for Joiner<'_> {
     }
 }
 
-/// Takes a participant record: its life byte for ever, its repair byte meanwhile.
-fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
+/// Reserves a participant record: it is free, and its life byte is ours.
+fn reserve_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
     let count = ring.participants().count();
     // Spread joiners over the records. Any start is right.
     let start = std::process::id() % count;
-    let identity = own_identity();
     for _ in 0..JOIN_ATTEMPTS {
         let mut all_alive = true;
         for id in (start..count).chain(0..start).map(|index| index + 1) {
@@ -462,17 +480,13 @@ fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
                 continue;
             }
             let joiner = Joiner { locks, mine: id };
-            let mut joined = false;
+            let mut ready = false;
             joiner.alone(id, &mut || {
                 // Whoever had the record died without leaving: repair comes first.
-                let ready =
+                ready =
                     matches!(ring.recover_alone(id, &joiner), Recovery::Nothing | Recovery::Done);
-                if ready {
-                    ring.participants().join(id, identity);
-                    joined = true;
-                }
             });
-            if joined {
+            if ready {
                 return Ok(id);
             }
             // Being repaired: it will be free in a moment.

@@ -71,12 +71,12 @@ fn who_leaves_gives_back_every_actor_it_has() {
     let used = || ring.try_put(b"one").unwrap();
     std::thread::scope(|scope| scope.spawn(used).join().unwrap());
     used();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            used();
-            assert_eq!(whose(), [id; 3], "the spare one, and those of two threads");
-        });
-    });
+    let another = || {
+        used();
+        assert_eq!(whose(), [id; 3], "the spare one, and those of two threads");
+    };
+    // Joined, for a scope does not wait for what a thread does at its end.
+    std::thread::scope(|scope| scope.spawn(another).join().unwrap());
     let other = SharedRing::open(Segment::from_fd(segment.share().unwrap()).unwrap(), 7).unwrap();
     drop(ring);
     assert_eq!(whose().iter().filter(|of| **of == id).count(), 2, "another handle is there");

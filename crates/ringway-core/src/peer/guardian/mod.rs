@@ -44,7 +44,7 @@ pub use news::{DeathEvent, DeathHook, Proof, set_death_hook};
 pub(crate) use robust::{NodePage, Pair};
 pub(crate) use thread::Round;
 
-use super::spawn_quiet_as;
+use super::{Live, spawn_quiet_as};
 use crate::memory::{Heap, Memory, Word32};
 use crate::process::generation;
 use crate::process::global::{self, Global};
@@ -230,9 +230,9 @@ impl Guardian {
 }
 
 impl Enrolment {
-    /// The thread that the `live` word is to name; 0 if the kernel will not mark it.
-    pub(crate) fn thread(&self) -> u32 {
-        self.thread
+    /// What the `live` word is to hold: the thread, or 0 if the kernel will not mark it.
+    pub(crate) fn live(&self) -> u32 {
+        if self.thread == 0 { 0 } else { Live::of(self.thread) }
     }
 
     /// Starts the watch, after the `live` word was written.
@@ -252,7 +252,7 @@ impl Enrolment {
         !self.shared.deaf.load(Relaxed) && !self.shared.crowded.load(Relaxed)
     }
 
-    /// Ends the watch. The `live` word is 0 already, or about to mean nothing.
+    /// Ends the watch. The `live` word is 0 already.
     pub(crate) fn end(self) {
         let own = |guardian: &&mut Guardian| {
             // Else inherited by fork: the thread and its list are the parent's.
