@@ -193,9 +193,10 @@ fn bars(ledger: &Ledger, parts: &[(String, Samples)]) {
         }
     }
     let descriptors = |one: Fallible<Footprint>| one.map_or(f64::NAN, |one| one.descriptors);
-    let used = |(receiver, sender): &mut (_, _)| -> Fallible {
-        ringway_pipe::Sender::send_bytes(sender, &[1])?;
-        ringway_pipe::Receiver::recv(receiver)?;
+    type Ends = (ringway_pipe::Receiver<Vec<u8>>, ringway_pipe::Sender<Vec<u8>>);
+    let used = |(receiver, sender): &mut Ends| -> Fallible {
+        sender.send(&vec![1])?;
+        receiver.recv()?;
         Ok(())
     };
     let pipe = descriptors(Footprint::of(|| Ok(ringway_pipe::simplex::<Vec<u8>>()?), used));

@@ -176,13 +176,13 @@ pub fn table(rows: &[(String, Samples)]) -> String {
     let mut text = String::from(
         "\nmaking, attaching, dropping: what each process's own calls took, medians in us\n",
     );
-    let _ = write!(text, "  {:<36}", "");
+    let _ = write!(text, "  {:<42}", "");
     for part in PARTS {
         let _ = write!(text, " {part:>10}");
     }
     let _ = writeln!(text, " {:>8} {:>7} {:>7} {:>9}", "sum", "10 %", "90 %", "processor");
     for (id, samples) in rows {
-        let _ = write!(text, "  {id:<36}");
+        let _ = write!(text, "  {id:<42}");
         for part in 0..PARTS.len() {
             let _ = write!(text, " {:>10.1}", samples.part(part) / 1e3);
         }
