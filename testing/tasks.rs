@@ -75,12 +75,13 @@ pub(crate) fn until_asleep(pid: i32) {
     super::eventually("the child goes to sleep", || asleep(pid));
 }
 
-/// Stops a child and waits until it stands still.
+/// Stops a child and waits until it stands still, if only because it has ended.
 pub(crate) fn stop(child: &super::child::Child) {
     child.signal(libc::SIGSTOP);
     let path = format!("/proc/{}/stat", child.pid());
     super::eventually("the child stops", || {
-        std::fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "))
+        let stands = |stat: String| stat.contains(") T ") || stat.contains(") Z ");
+        std::fs::read_to_string(&path).is_ok_and(stands)
     });
 }
 

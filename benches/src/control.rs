@@ -123,6 +123,15 @@ impl Control {
     ///
     /// The parcel is too large, or the other process is gone.
     pub fn send_parcel(&self, parcel: Parcel) -> Fallible {
+        self.lend_parcel(&parcel)
+    }
+
+    /// As [`send_parcel`](Self::send_parcel), and leaves the descriptors open here.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn lend_parcel(&self, parcel: &Parcel) -> Fallible {
         if parcel.bytes.len() >= PARCEL_BYTES || parcel.descriptors.len() > PARCEL_DESCRIPTORS {
             return Err("the parcel is too large for the control socket".into());
         }

@@ -1,29 +1,36 @@
 //! Making a thing, handing it to another process, and dropping it on both sides.
 //!
-//! One item is the whole of it: this process makes it and sends the other end over the
-//! control socket; the partner attaches, uses it once, drops its end and says so; then this
-//! process drops the other. The time includes the way over the socket, alike for all.
+//! One item is the whole of it: this process makes it, uses it and sends the other end over
+//! the control socket; the partner attaches, uses it once, drops its end and says so; then
+//! this process drops the other. The time includes the way over the socket, alike for all.
+//! What the calls themselves take, without that way, is in [`own`].
+
+mod floor;
+pub mod own;
+mod subjects;
+
+pub use floor::{Floor, MemoryFloor, segment_len};
+pub use subjects::{OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay};
 
 use crate::Fallible;
 use crate::control::{Control, Parcel};
 use crate::partner::{Partner, Role};
-use crate::payload;
 use crate::session::Session;
-use crate::shape::Queued;
-use crate::subject::Duplex;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-const PIPE: &str = "life_pipe";
-const QUEUE: &str = "life_queue";
 const SIZE: usize = 8;
+/// In place of a size: the partner times its own calls.
+const PARTED: usize = 0;
 
 /// What is made and dropped.
 pub trait Life: Sized {
+    /// What it is: the group of rows, and the partner's workload.
+    const WHAT: &'static str;
     /// The name in the tables.
     const NAME: &'static str;
-    /// The partner's role.
-    const ROLE: Role;
+    /// The partner's end.
+    type Theirs;
 
     /// Makes it, and what the partner needs.
     ///
@@ -38,65 +45,41 @@ pub trait Life: Sized {
     ///
     /// The partner is gone.
     fn greet(&mut self) -> Fallible;
-}
 
-/// A pipe.
-#[derive(Debug)]
-pub struct Pipe<S>(S);
+    /// The partner's end.
+    ///
+    /// # Errors
+    ///
+    /// The parcel is not of this subject.
+    fn attach(parcel: Parcel) -> Fallible<Self::Theirs>;
 
-impl<S: Duplex> Life for Pipe<S> {
-    const NAME: &'static str = S::NAME;
-    const ROLE: Role = Role { workload: PIPE, subject: S::NAME, play: live_pipe::<S> };
+    /// Takes the one message, which is there already.
+    ///
+    /// # Errors
+    ///
+    /// It is not what was sent.
+    fn receive(theirs: &mut Self::Theirs) -> Fallible;
 
-    fn make() -> Fallible<(Self, Parcel)> {
-        S::create().map(|(end, parcel)| (Self(end), parcel))
-    }
-
-    fn greet(&mut self) -> Fallible {
-        let mut message = [0; SIZE];
-        payload::stamp(&mut message, 1);
-        self.0.send(&message)
-    }
-}
-
-/// A queue.
-#[derive(Debug)]
-pub struct Queue<Q>(Q);
-
-impl<Q: Queued<1>> Life for Queue<Q> {
-    const NAME: &'static str = Q::NAME;
-    const ROLE: Role = Role { workload: QUEUE, subject: Q::NAME, play: live_queue::<Q> };
-
-    fn make() -> Fallible<(Self, Parcel)> {
-        let queue = Q::create()?;
-        let parcel = queue.parcel(0)?;
-        Ok((Self(queue), parcel))
-    }
-
-    fn greet(&mut self) -> Fallible {
-        self.0.put(&[1])
+    /// The row of the whole, `lifecycle/WHAT/NAME`.
+    fn id() -> String {
+        format!("lifecycle/{}/{}", Self::WHAT, Self::NAME)
     }
 }
 
-fn live_pipe<S: Duplex>(control: &Control, _parcel: Parcel, _size: usize) -> Fallible {
-    live(control, |parcel| {
-        let mut message = [0; SIZE];
-        S::attach(parcel)?.recv(&mut message)?;
-        payload::check(&message, 1)
-    })
+/// The role of a subject's partner, for the start of `main`.
+pub const fn role<L: Life>() -> Role {
+    Role { workload: L::WHAT, subject: L::NAME, play: live::<L> }
 }
 
-fn live_queue<Q: Queued<1>>(control: &Control, _parcel: Parcel, _size: usize) -> Fallible {
-    live(control, |parcel| match Q::attach(parcel)?.get()? {
-        [1] => Ok(()),
-        [other] => Err(format!("{other} came").into()),
-    })
-}
-
-fn live(control: &Control, once: impl Fn(Parcel) -> Fallible) -> Fallible {
+fn live<L: Life>(control: &Control, _parcel: Parcel, size: usize) -> Fallible {
+    if size == PARTED {
+        return own::live::<L>(control);
+    }
     while let Some(more) = control.recv()? {
         for _ in 0..more {
-            once(control.recv_parcel()?)?;
+            let mut theirs = L::attach(control.recv_parcel()?)?;
+            L::receive(&mut theirs)?;
+            drop(theirs);
             control.send(1)?;
         }
     }
@@ -117,8 +100,7 @@ impl<L: Life> Lives<L> {
     ///
     /// The system refused.
     pub fn start() -> Fallible<Self> {
-        let Role { workload, subject, .. } = L::ROLE;
-        let partner = Partner::start(workload, subject, SIZE, Parcel::default())?;
+        let partner = Partner::start(L::WHAT, L::NAME, SIZE, Parcel::default())?;
         Ok(Self { partner, kind: PhantomData })
     }
 }

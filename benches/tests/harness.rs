@@ -5,7 +5,11 @@
 use ringway_benches::control::Parcel;
 use ringway_benches::dormitory::{self, Night};
 use ringway_benches::latency::{self, Cpus, Measured, Mode, Pair};
-use ringway_benches::lifecycle::{Life, Lives, Pipe, Queue};
+use ringway_benches::lifecycle::own::{Own, Parted};
+use ringway_benches::lifecycle::{
+    self, Floor, Life, Lives, MemoryFloor, OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay,
+    segment_len,
+};
 use ringway_benches::oneway::OneWay;
 use ringway_benches::partner::{self, Partner};
 use ringway_benches::queues::{LockBased, RingwayQueue};
@@ -51,10 +55,14 @@ fn main() -> ExitCode {
     ];
     let sleepers = [dormitory::role::<Ringway<Adaptive>>(), dormitory::role::<OsPipe>()];
     let lives = [
-        Pipe::<Ringway<Adaptive>>::ROLE,
-        Pipe::<UnixSocket>::ROLE,
-        Queue::<RingwayQueue<Adaptive, 1>>::ROLE,
-        Queue::<LockBased<1>>::ROLE,
+        lifecycle::role::<Pipe<Ringway<Adaptive>>>(),
+        lifecycle::role::<Pipe<UnixSocket>>(),
+        lifecycle::role::<RingwayOneWay>(),
+        lifecycle::role::<OsPipeOneWay>(),
+        lifecycle::role::<Queue<RingwayQueue<Adaptive, 1>>>(),
+        lifecycle::role::<Queue<LockBased<1>>>(),
+        lifecycle::role::<PooledQueue>(),
+        lifecycle::role::<MemoryFloor<PooledQueue>>(),
     ];
     let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers, &lives].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
@@ -73,6 +81,8 @@ fn main() -> ExitCode {
     single_messages_are_timed();
     a_stall_counts_for_all_whom_it_held_up();
     what_is_made_is_dropped();
+    each_process_times_its_own_calls();
+    floors_are_as_large_as_what_they_are_of();
     costs_are_seen_from_outside();
     many_sleepers_sleep_and_wake();
     a_hang_is_ended_loudly();
@@ -205,8 +215,42 @@ fn what_is_made_is_dropped() {
     }
     lives::<Pipe<Ringway<Adaptive>>>();
     lives::<Pipe<UnixSocket>>();
+    lives::<RingwayOneWay>();
+    lives::<OsPipeOneWay>();
     lives::<Queue<RingwayQueue<Adaptive, 1>>>();
     lives::<Queue<LockBased<1>>>();
+    lives::<PooledQueue>();
+}
+
+/// Both processes' calls take time, and less than passes meanwhile: what passes between them
+/// is in no part.
+fn each_process_times_its_own_calls() {
+    fn parted<L: Life + 'static>() {
+        let mut own = Own::<L>::start().unwrap();
+        let start = Instant::now();
+        let samples = own.batch(20).unwrap();
+        let passed = start.elapsed().as_nanos();
+        let parts = || samples.items.iter().flatten();
+        assert_eq!(samples.items.len(), 20, "{}", L::id());
+        assert!(parts().all(|nanos| *nanos > 0), "{}: {samples:?}", L::id());
+        assert!(parts().map(|nanos| u128::from(*nanos)).sum::<u128>() < passed, "{}", L::id());
+        Box::new(own).finish().unwrap();
+    }
+    parted::<Pipe<Ringway<Adaptive>>>();
+    parted::<OsPipeOneWay>();
+    parted::<PooledQueue>();
+    parted::<MemoryFloor<PooledQueue>>();
+}
+
+/// A floor is of as many bytes as what stands on it.
+fn floors_are_as_large_as_what_they_are_of() {
+    fn same<L: Floor>() {
+        assert_eq!(L::LEN, segment_len::<L>().unwrap(), "{}", L::id());
+    }
+    same::<Pipe<Ringway<Adaptive>>>();
+    same::<RingwayOneWay>();
+    same::<Queue<RingwayQueue<Adaptive, 1>>>();
+    same::<PooledQueue>();
 }
 
 /// A message through an OS pipe is a `write` and a `read`, and nothing is free.

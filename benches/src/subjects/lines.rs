@@ -5,7 +5,7 @@
 use crate::Fallible;
 use memmap2::MmapRaw;
 use ringway_core::sync::AtomicU32;
-use rustix::fs::MemfdFlags;
+use rustix::fs::{FallocateFlags, MemfdFlags};
 use std::os::fd::OwnedFd;
 
 /// Distance of the words: two lines, because processors fetch lines in pairs.
@@ -16,13 +16,13 @@ const PAGE: usize = 4096;
 /// The mapping. Nobody else has it, and both processes touch its words only as
 /// atomics of 32 bits.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     map: MmapRaw,
 }
 
 /// One of the two words.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Side {
+pub(crate) enum Side {
     /// Written by the process that made the mapping.
     Maker,
     /// Written by the other.
@@ -46,8 +46,15 @@ impl Lines {
         Ok((Self { map: MmapRaw::map_raw(&memory)? }, memory))
     }
 
+    /// As [`create`](Self::create), the first words of `len` reserved bytes.
+    pub(crate) fn reserve(len: u64) -> Fallible<(Self, OwnedFd)> {
+        let memory = rustix::fs::memfd_create("ringway-bench-floor", MemfdFlags::CLOEXEC)?;
+        rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, len.max(PAGE as u64))?;
+        Ok((Self { map: MmapRaw::map_raw(&memory)? }, memory))
+    }
+
     /// The same words in the other process.
-    pub(super) fn open(memory: &OwnedFd) -> Fallible<Self> {
+    pub(crate) fn open(memory: &OwnedFd) -> Fallible<Self> {
         let map = MmapRaw::map_raw(memory)?;
         if map.len() < PAGE {
             return Err("the words did not come whole".into());
@@ -56,7 +63,7 @@ impl Lines {
     }
 
     #[inline]
-    pub(super) fn word(&self, side: Side) -> &AtomicU32 {
+    pub(crate) fn word(&self, side: Side) -> &AtomicU32 {
         let at = match side {
             Side::Maker => 0,
             Side::Other => APART,

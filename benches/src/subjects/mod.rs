@@ -3,7 +3,7 @@
 mod byte_queues;
 mod futex_words;
 mod ipc_channel;
-mod lines;
+pub(crate) mod lines;
 mod os_pipe;
 pub mod ringway;
 mod two_lines;

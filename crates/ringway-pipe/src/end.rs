@@ -384,7 +384,7 @@ impl End {
     /// when the other half, too, has seen that it is closed: it may be copying a message,
     /// and two processes must never write to one place of a ring.
     pub(crate) fn close(&self, idle: u32) {
-        {
+        let busy = {
             // Under the lock that fork waits for: a child's copy is open or closed, and
             // not one that counts as closed and still holds the token.
             let mut held = self.held();
@@ -402,20 +402,21 @@ impl End {
                 self.record.presence.store(PRESENCE_CLOSED, Ordering::Relaxed);
             }
             held.using &= !idle;
-            if held.using == 0 || held.taken != generation() {
+            let busy = held.using != 0 && held.taken == generation();
+            if !busy {
                 held.segment = SegmentFd::Gone;
             }
-            let unused = matches!(held.segment, SegmentFd::Gone);
             // Closing the token is the news: if no copy of it is left, the kernel now
             // tells the other end. It comes before the departure is counted, so that
             // whoever sees the count and asks the kernel gets the truth.
             drop(token);
-            if unused {
+            if !busy {
                 // Not as long as it may publish something and be killed: then the death is
                 // one that copies hide.
                 held.copies = None;
             }
-        }
+            busy
+        };
         // ORDERING pipe-departure (SeqCst): an RMW before the look at the sleeper bits:
         // a peer that announced itself before it sees the departure when it looks
         // again (pipe-departure, load in `departed`).
@@ -428,7 +429,10 @@ impl End {
             ring.writer_departures.fetch_add(1, Ordering::SeqCst);
             ring.readable.notify_all();
         }
-        self.wake_own();
+        if busy {
+            // Who is in no call does not sleep here.
+            self.wake_own();
+        }
     }
 
     /// Wakes this end's own sleepers, whether or not their bit is there: a waker that stands

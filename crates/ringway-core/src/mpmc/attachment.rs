@@ -10,12 +10,13 @@
 use super::Recovery;
 use super::keeper::{Keeper, REPAIR, Stats};
 use super::layout::{Geometry, at};
+use super::own_actors::{OwnActors, claim};
 use super::ring::Ring;
 use super::word::Announcement;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::peer::guardian::{self, Enrolment, Guarded, NodePage, WatchMode};
-use crate::peer::{Actor, Live, Liveness, Standing};
+use crate::peer::{Actor, Liveness, Standing};
 use crate::process::global::{self, SegmentKey};
 use crate::process::{LockFile, generation, own_identity, reopen};
 use crate::sync::Ordering::Relaxed;
@@ -63,10 +64,7 @@ pub(super) struct Attachment {
     enrolment: Mutex<Option<Enrolment>>,
     /// Whether the guardian looks after the peers, so that sleepers need not.
     guarded: AtomicBool,
-    /// For threads that have no actor of their own.
-    spare: Mutex<Actor>,
-    /// Of threads that ended: their records count tasks of this process.
-    kept: Mutex<Vec<Actor>>,
+    actors: OwnActors,
     started: Instant,
     /// What was pending last, and since when in microseconds after `started`.
     pending: AtomicU64,
@@ -82,7 +80,7 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// This process's attachment to the ring in `memory`: the one there is, or a new
-    /// one that keeps its locks on the file behind `fd`.
+    /// one that keeps its locks on the file behind `fd`, which is no description with locks.
     pub(super) fn obtain(
         memory: &Memory,
         geometry: Geometry,
@@ -101,14 +99,15 @@ impl Attachment {
         // One that is still quicker makes a second attachment: a record more, no harm.
         let entry: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(Arc::clone(&made) as _));
         global::lock().attachments.insert(key, entry);
-        made.set_guarded(guardian::settings().guardian);
+        let mut settled = made.keeper.bury_the_dead();
         for pause in PAUSES {
-            if made.keeper.bury_the_dead() || made.is_guarded() {
+            if settled || made.is_guarded() {
                 break;
             }
             std::thread::sleep(pause);
+            settled = made.keeper.bury_the_dead();
         }
-        made.bury_the_dead();
+        made.settled(settled);
         Ok(made)
     }
 
@@ -131,36 +130,50 @@ impl Attachment {
         let ring = Ring::new(memory, geometry).map_err(short)?;
         let tasks_done = Event::new(memory.word32(at::TASKS_DONE).map_err(short)?);
         let locks = LockFile::open(fd)?;
-        let participant = take_record(&ring, &locks, label)?;
-        // Dropping `locks` on the way out gives the record up like a death, and it is
-        // repaired like one.
-        let claim = || ring.actors().claim(participant, hint(participant));
-        let spare = claim()
-            .or_else(|| {
-                // The dead may still have theirs.
-                let joiner = Joiner(&locks);
-                for id in (1..=geometry.participants).filter(|id| *id != participant) {
-                    ring.recover(id, &joiner);
-                }
-                claim()
-            })
-            .ok_or_else(|| Error::TooManyActors { object: label.into(), limit: geometry.actors })?;
+        let participant = reserve_record(&ring, &locks, label)?;
+        let identity = own_identity();
+        let keeper = Arc::new(Keeper::new(memory, geometry, locks, participant, label)?);
+        // Our death can be heard before we are there: so the others need to be told of us
+        // only once, and nobody has to ask after us until then.
+        let enrolment = guardian::settings().guardian.then(|| enrol(&keeper, &ring, Some(fd)));
+        let enrolment = enrolment.flatten();
+        // Also without a guardian: who reserved the record before us may have died with it.
+        keeper.set_live(enrolment.as_ref().map_or(0, Enrolment::live));
+        ring.participants().join(participant, identity);
+        if let Some(enrolment) = &enrolment {
+            enrolment.begin();
+        }
+        let claim = || claim(&ring, participant);
+        let spare = claim().or_else(|| {
+            // The dead may still have theirs.
+            let joiner = Joiner { locks: &keeper.locks, mine: participant };
+            for id in (1..=geometry.participants).filter(|id| *id != participant) {
+                ring.recover(id, &joiner);
+            }
+            claim()
+        });
+        let Some(spare) = spare else {
+            keeper.leave(|| ring.leave_with(participant, &[]));
+            if let Some(enrolment) = enrolment {
+                enrolment.end();
+            }
+            return Err(Error::TooManyActors { object: label.into(), limit: geometry.actors });
+        };
         let generation = generation();
         Ok(Self {
             ring,
             tasks_done,
             memory: memory.clone(),
             geometry,
-            keeper: Arc::new(Keeper::new(memory, geometry, locks, participant, label)?),
+            keeper,
             participant,
             label: label.into(),
             key,
             generation,
             usable: AtomicU64::new(generation),
-            enrolment: Mutex::new(None),
-            guarded: AtomicBool::new(false),
-            spare: Mutex::new(spare),
-            kept: Mutex::default(),
+            guarded: AtomicBool::new(enrolment.is_some()),
+            enrolment: Mutex::new(enrolment),
+            actors: OwnActors::new(spare),
             started: Instant::now(),
             pending: AtomicU64::new(0),
             pending_since: AtomicU64::new(0),
@@ -172,7 +185,8 @@ impl Attachment {
 
     /// The attachment of a forked child that inherited this one.
     pub(super) fn again(&self) -> Result<Arc<Self>> {
-        Self::obtain(&self.memory, self.geometry, self.key, self.keeper.locks.as_fd(), &self.label)
+        let fd = self.share()?;
+        Self::obtain(&self.memory, self.geometry, self.key, fd.as_fd(), &self.label)
     }
 
     /// Whether this is this process's own and its memory is sound.
@@ -222,24 +236,18 @@ impl Attachment {
 
     /// An actor for a thread that keeps it.
     pub(super) fn new_actor(&self) -> Option<Actor> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.or_else(|| self.ring.actors().claim(self.participant, hint(self.participant)))
+        self.actors.another(&self.ring)
     }
 
-    /// The thread ends that had `actor`. A record that says how many tasks the process took
-    /// stays with it, for the next thread.
+    /// The thread ends that had `actor`.
     pub(super) fn put_back(&self, actor: Actor) {
-        if self.ring.actors().has_taken(&actor) {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(actor);
-        } else {
-            self.ring.actors().release(actor);
-        }
+        self.actors.put_back(&self.ring, actor);
     }
 
     /// The actor that threads without one of their own take turns with. Held for one
     /// operation, which does not wait.
     pub(super) fn spare(&self) -> MutexGuard<'_, Actor> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        self.actors.spare()
     }
 
     // ---- The dead -------------------------------------------------------------
@@ -351,12 +359,9 @@ impl Attachment {
         if enrolment.is_some() {
             return;
         }
-        let keeper = Arc::downgrade(&self.keeper);
-        *enrolment = guardian::enrol(keeper as Weak<dyn Guarded>, self.node_page());
+        *enrolment = enrol(&self.keeper, &self.ring, None);
         let Some(new) = &*enrolment else { return };
-        if new.thread() != 0 {
-            self.keeper.set_live(Live::of(new.thread()));
-        }
+        self.keeper.set_live(new.live());
         new.begin();
         self.ring.participants().changed();
         // Relaxed, here and below: it guards no data, and the sleepers who are to see it
@@ -372,13 +377,6 @@ impl Attachment {
             self.keeper.set_live(0);
             old.end();
         }
-    }
-
-    /// The page from which the kernel reaches our `live` word. Without, it is not told.
-    fn node_page(&self) -> Option<NodePage> {
-        // Not the lock's description: a mapping would keep it open in a forked child.
-        let segment = reopen(self.keeper.locks.as_fd()).ok()?;
-        NodePage::map(segment.as_fd(), self.ring.participants().live_at(self.participant)).ok()
     }
 
     /// Whether sleepers may leave the peers to the guardian.
@@ -406,13 +404,20 @@ impl Drop for Attachment {
             // The parent is a participant still; this is a copy.
             return;
         }
-        self.end_guard();
         // No handle is left, so no operation is in flight. Killed anywhere here, the
-        // record is not free and its lock is: survivors repair it.
+        // record is not free and its lock is: survivors repair it. They hear of the death
+        // as of any other, as long as the record is not free.
         self.keeper.leave(|| {
-            self.ring.leave(self.participant);
+            self.actors.leave(&self.ring);
             let _ = self.keeper.locks.unlock(self.participant.into());
         });
+        {
+            let _no_fork = global::no_fork();
+            let enrolment = self.enrolment.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if let Some(old) = enrolment.take() {
+                old.end();
+            }
+        }
         let mut global = global::lock();
         if global.attachments.get(&self.key).is_some_and(|entry| entry.strong_count() == 0) {
             global.attachments.remove(&self.key);
@@ -420,38 +425,50 @@ impl Drop for Attachment {
     }
 }
 
-/// Where to look for a free actor first: participants start at different places.
-fn hint(participant: u32) -> usize {
-    (participant as usize).wrapping_mul(4)
+/// Puts the peers of `keeper` under the guardian's eyes, and our `live` word into the kernel's,
+/// if the page can be mapped from which it is reached: through `segment`, a description without
+/// locks, if there is one at hand.
+fn enrol(keeper: &Arc<Keeper>, ring: &Ring, segment: Option<BorrowedFd<'_>>) -> Option<Enrolment> {
+    let at = ring.participants().live_at(keeper.participant);
+    let page = match segment {
+        Some(segment) => NodePage::map(guardian::spare_pair(), segment, at).ok(),
+        // The mapping of the lock's description would keep it open in a forked child.
+        None => reopen(keeper.locks.as_fd())
+            .ok()
+            .and_then(|segment| NodePage::map(guardian::spare_pair(), segment.as_fd(), at).ok()),
+    };
+    guardian::enrol(Arc::downgrade(keeper) as Weak<dyn Guarded>, page)
 }
 
 /// Liveness as seen by one who is about to join.
-struct Joiner<'a>(&'a LockFile);
+struct Joiner<'a> {
+    locks: &'a LockFile,
+    /// The record being taken. Its life byte is locked by us: whoever had it is dead.
+    mine: u32,
+}
 
 impl Liveness for Joiner<'_> {
     fn proven_dead(&self, participant: u32) -> bool {
-        // Also of the record being taken: its life byte is locked by us, not another.
-        matches!(self.0.locked_by_another(participant.into()), Ok(false))
+        participant == self.mine
+            || matches!(self.locks.locked_by_another(participant.into()), Ok(false))
     }
 
     fn alone(&self, participant: u32, body: &mut dyn FnMut()) -> bool {
         let byte = REPAIR + u64::from(participant);
-        let free = matches!(self.0.try_lock(byte), Ok(true));
+        let free = matches!(self.locks.try_lock(byte), Ok(true));
         if free {
             body();
-            let _ = self.0.unlock(byte);
+            let _ = self.locks.unlock(byte);
         }
         free
     }
 }
 
-/// Takes a participant record: its life byte for ever, its repair byte meanwhile.
-fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
+/// Reserves a participant record: it is free, and its life byte is ours.
+fn reserve_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
     let count = ring.participants().count();
     // Spread joiners over the records. Any start is right.
     let start = std::process::id() % count;
-    let joiner = Joiner(locks);
-    let identity = own_identity();
     for _ in 0..JOIN_ATTEMPTS {
         let mut all_alive = true;
         for id in (start..count).chain(0..start).map(|index| index + 1) {
@@ -462,17 +479,14 @@ fn take_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
                 all_alive &= ring.participants().standing(id) != Standing::Free;
                 continue;
             }
-            let mut joined = false;
+            let joiner = Joiner { locks, mine: id };
+            let mut ready = false;
             joiner.alone(id, &mut || {
                 // Whoever had the record died without leaving: repair comes first.
-                let ready =
+                ready =
                     matches!(ring.recover_alone(id, &joiner), Recovery::Nothing | Recovery::Done);
-                if ready {
-                    ring.participants().join(id, identity);
-                    joined = true;
-                }
             });
-            if joined {
+            if ready {
                 return Ok(id);
             }
             // Being repaired: it will be free in a moment.

@@ -30,7 +30,7 @@ const NEWCOMER: Duration = Duration::from_millis(200);
 pub(super) struct Keeper {
     ring: Ring,
     pub(super) locks: LockFile,
-    participant: u32,
+    pub(super) participant: u32,
     label: String,
     /// Keeps the threads of this process from each other: they share their locks.
     repair: Mutex<()>,

@@ -85,6 +85,7 @@ mod leases;
 mod lend;
 mod long;
 mod many;
+mod own_actors;
 mod position;
 mod put;
 mod quick;

@@ -99,9 +99,9 @@ impl Ring {
     }
 
     /// Tasks that `participant` has taken since it joined, done or not. Wraps. Exact for the
-    /// dead whose takes are settled, and for one that is in no call.
-    fn taken_tasks(&self, participant: u32) -> u32 {
-        let pending = |actor| match self.actors.pending_take(actor) {
+    /// dead whose takes are settled, and for one that is in no call. `actors` are its own.
+    fn taken_tasks(&self, actors: &[usize]) -> u32 {
+        let pending = |actor: usize| match self.actors.pending_take(actor) {
             Some(Take::Place { .. }) => 1,
             Some(Take::Batch) => {
                 let done = self.actors.done(actor).map_or(0, |(_, count)| count);
@@ -110,14 +110,23 @@ impl Ring {
             // Counted or void by now.
             Some(Take::Stream { .. }) | None => 0,
         };
-        let taken = |actor| self.actors.taken(actor).wrapping_add(pending(actor));
-        self.actors.of(participant).map(taken).fold(0, u32::wrapping_add)
+        let taken = |actor: &usize| self.actors.taken(*actor).wrapping_add(pending(*actor));
+        actors.iter().map(taken).fold(0, u32::wrapping_add)
     }
 
-    /// Frees the records of a participant that leaves, or that was repaired.
+    /// Frees the records of a participant that was repaired.
     pub(super) fn leave(&self, participant: u32) {
-        self.participants.write_off_tasks(participant, self.taken_tasks(participant));
-        for actor in self.actors.of(participant) {
+        let all: Vec<usize> = (0..self.actors.count()).collect();
+        self.leave_with(participant, &all);
+    }
+
+    /// As [`leave`](Self::leave), of one that leaves: it has claimed no other actors than
+    /// those in `claimed`. It may have given them back, and others may have them.
+    pub(super) fn leave_with(&self, participant: u32, claimed: &[usize]) {
+        let of = |actor: &usize| self.actors.participant(*actor) == participant;
+        let own: Vec<usize> = claimed.iter().copied().filter(of).collect();
+        self.participants.write_off_tasks(participant, self.taken_tasks(&own));
+        for actor in own {
             self.actors.clear(actor);
         }
         self.participants.free(participant);

@@ -242,7 +242,6 @@ impl Participants {
     /// Frees record `id`: its process leaves with nothing in flight, or was repaired. Its
     /// tasks were written off, and its actors are free.
     pub fn free(&self, id: u32) {
-        self.set_live(id, 0);
         // What only its memory held is gone, or was put before it left.
         self.store(id, at::participant::OVERFLOW, 0);
         let incarnation = self.load(id, at::participant::INCARNATION).wrapping_add(1);
@@ -256,6 +255,9 @@ impl Participants {
             word.store(0, Release);
         }
         self.set(id, Standing::Free);
+        // Not before: the kernel tells of whoever dies in leaving. Left there by one that is
+        // killed just here, the word means nothing, and the next to join writes its own.
+        self.set_live(id, 0);
         self.changed();
     }
 

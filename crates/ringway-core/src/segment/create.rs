@@ -11,6 +11,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// Where a new segment lives.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,7 @@ impl<'a> NewSegment<'a> {
         let memory = map::map_sized(fd.as_fd(), total, &label)?;
         let fits = |_: OutOfBounds| Error::corrupted(&label, "it is shorter than its header");
         let header = Header::write(&memory, spec, nonce()?).map_err(fits)?;
-        Ok(Self { segment: Segment { memory, header, fd, label }, place })
+        Ok(Self { segment: Segment { memory, header, fd, label, file: OnceLock::new() }, place })
     }
 
     /// The bytes, to write the body.

@@ -31,14 +31,15 @@ unsafe impl Storage for Mapping {
 
 const _: () = assert!(BASE_ALIGN <= 4096);
 
-/// Maps all of `fd`, whatever its size is.
-pub(super) fn map(fd: BorrowedFd<'_>, label: &str) -> Result<Memory> {
-    let size = fstat(fd).map_err(|e| Error::os("inspect", label, e))?.st_size;
-    let size = u64::try_from(size).ok().filter(|size| (super::BODY..=LARGEST).contains(size));
+/// Maps all of `fd`, whatever its size is. Says its device and inode, too.
+pub(super) fn map(fd: BorrowedFd<'_>, label: &str) -> Result<(Memory, (u64, u64))> {
+    let stat = fstat(fd).map_err(|e| Error::os("inspect", label, e))?;
+    let size =
+        u64::try_from(stat.st_size).ok().filter(|size| (super::BODY..=LARGEST).contains(size));
     let Some(size) = size else {
         return Err(Error::corrupted(label, "its size is not one of a segment"));
     };
-    map_sized(fd, size, label)
+    Ok((map_sized(fd, size, label)?, (stat.st_dev, stat.st_ino)))
 }
 
 /// Maps the `size` bytes that `fd` has. Every segment of this process comes through here:

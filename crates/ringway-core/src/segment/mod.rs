@@ -26,6 +26,7 @@ use crate::process::LockFile;
 use crate::process::global::SegmentKey;
 use rustix::fs::fstat;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// An open segment: its memory, its validated header, and a descriptor to give it on.
 pub struct Segment {
@@ -34,6 +35,8 @@ pub struct Segment {
     /// Never locked: locks live in descriptions of their own.
     fd: OwnedFd,
     label: String,
+    /// Device and inode, once somebody asked.
+    file: OnceLock<(u64, u64)>,
 }
 
 impl Segment {
@@ -76,8 +79,14 @@ impl Segment {
     ///
     /// [`Error::Os`] if the system cannot say.
     pub fn key(&self) -> Result<SegmentKey> {
-        let stat = fstat(&self.fd).map_err(|e| Error::os("inspect", &self.label, e))?;
-        Ok((stat.st_dev, stat.st_ino, self.header.nonce))
+        let (device, inode) = match self.file.get() {
+            Some(file) => *file,
+            None => {
+                let stat = fstat(&self.fd).map_err(|e| Error::os("inspect", &self.label, e))?;
+                *self.file.get_or_init(|| (stat.st_dev, stat.st_ino))
+            }
+        };
+        Ok((device, inode, self.header.nonce))
     }
 
     /// Takes the segment apart into its memory and its descriptor, for owners that

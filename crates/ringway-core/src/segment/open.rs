@@ -59,8 +59,8 @@ impl Segment {
     }
 
     fn open_fd(fd: OwnedFd, label: String) -> Result<Self> {
-        let memory = map::map(fd.as_fd(), &label)?;
+        let (memory, file) = map::map(fd.as_fd(), &label)?;
         let header = Header::read(&memory, &label)?;
-        Ok(Self { memory, header, fd, label })
+        Ok(Self { memory, header, fd, label, file: file.into() })
     }
 }

@@ -86,6 +86,7 @@ fn peer() {
     let _memory;
     match role.as_str() {
         "survives" => return survive(&open(paths[0])),
+        "comes and goes" => return come_and_go(paths[0]),
         "claims a get in a namespace" => return in_a_namespace(&segments),
         "idles" => return idle(&open(paths[0])),
         "announces a get" => return announce_get(&open(paths[0])),
@@ -110,6 +111,14 @@ fn peer() {
         let error = Command::new("sleep").arg("60").exec();
         panic!("{error}");
     }
+}
+
+fn come_and_go(path: &str) {
+    ready();
+    for _ in 0..400 {
+        drop(open(path));
+    }
+    wait_for_go();
 }
 
 fn survive(ring: &SharedRing) {

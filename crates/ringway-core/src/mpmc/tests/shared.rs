@@ -1,7 +1,8 @@
 //! Handles in one process: attaching, leaving, limits, waiting.
 
 use crate::error::Error;
-use crate::mpmc::{Announcement, GetError, Options, PutError, SharedRing};
+use crate::mpmc::ring::Ring;
+use crate::mpmc::{Announcement, Geometry, GetError, Options, PutError, SharedRing};
 use crate::segment::{Place, Segment};
 use crate::sync::Ordering::SeqCst;
 use crate::wait::{Deadline, Event, Spinner, Ticket, WaitPolicy, Waitable, Woken, wait_any};
@@ -55,6 +56,32 @@ fn a_process_attaches_once_and_leaves_with_its_last_handle() {
     }
     let wrong = SharedRing::open(Segment::from_fd(fd).unwrap(), 8);
     assert!(matches!(wrong.err(), Some(Error::Incompatible { .. })));
+}
+
+/// Also those of threads that go on, and those that a thread gave back and another has.
+#[test]
+fn who_leaves_gives_back_every_actor_it_has() {
+    let ring = create(3);
+    let segment = Segment::from_fd(ring.share().unwrap()).unwrap();
+    let header = segment.header();
+    let geometry = Geometry::from_params(&header.params, header.total_len, "test").unwrap();
+    let looked_at = Ring::new(segment.memory(), geometry).unwrap();
+    let whose = || [0, 1, 2].map(|index| looked_at.actors().participant(index));
+    let id = ring.attachment().map_err(Error::from).unwrap().participant();
+    let used = || ring.try_put(b"one").unwrap();
+    std::thread::scope(|scope| scope.spawn(used).join().unwrap());
+    used();
+    let another = || {
+        used();
+        assert_eq!(whose(), [id; 3], "the spare one, and those of two threads");
+    };
+    // Joined, for a scope does not wait for what a thread does at its end.
+    std::thread::scope(|scope| scope.spawn(another).join().unwrap());
+    let other = SharedRing::open(Segment::from_fd(segment.share().unwrap()).unwrap(), 7).unwrap();
+    drop(ring);
+    assert_eq!(whose().iter().filter(|of| **of == id).count(), 2, "another handle is there");
+    drop(other);
+    assert_eq!(whose(), [0; 3]);
 }
 
 #[test]

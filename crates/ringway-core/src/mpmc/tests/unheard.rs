@@ -78,6 +78,35 @@ fn a_newcomer_is_asked_after_and_not_tried_again() {
     newcomer.kill();
 }
 
+/// As long as a record says that somebody is there, the kernel can tell of its death: in
+/// joining, before anybody else is told of it, and in leaving.
+#[test]
+fn whoever_is_there_can_be_heard() {
+    let (ring, fd) = create("comes and goes");
+    let own = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    let (table, own) = (own.ring.participants(), own.participant());
+    let mut peer = Peer::start_at(ENTRY, "comes and goes", &[&fd], &[]);
+    peer.wait_for("ready");
+    let start = Instant::now();
+    let (mut looks, mut departures) = (0, 0);
+    while departures < 300 {
+        assert!(start.elapsed() < PATIENCE, "{departures} departures in time");
+        departures = table.departures();
+        for id in (1..=table.count()).filter(|id| *id != own) {
+            let before = table.standing(id) == Standing::Live;
+            let silent = table.live(id).is_some_and(|live| live.is_silent());
+            // Else it has left, and may have come again, in between.
+            if before && table.standing(id) == Standing::Live && table.departures() == departures {
+                looks += 1;
+                assert!(!silent, "{id} is there, and nobody would be told of its death");
+            }
+        }
+    }
+    peer.go_on();
+    println!("{looks} looks at one that is there");
+    assert!(looks > 100);
+}
+
 /// A live process is about to claim the message that a dead one had claimed: whoever finds
 /// that out cannot repair yet, and is to try again when the live one has moved on, long
 /// before it would look at everybody again.

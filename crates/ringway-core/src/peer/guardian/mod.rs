@@ -41,10 +41,10 @@ mod thread;
 
 pub(crate) use news::tell;
 pub use news::{DeathEvent, DeathHook, Proof, set_death_hook};
-pub(crate) use robust::NodePage;
+pub(crate) use robust::{NodePage, Pair};
 pub(crate) use thread::Round;
 
-use super::spawn_quiet_as;
+use super::{Live, spawn_quiet_as};
 use crate::memory::{Heap, Memory, Word32};
 use crate::process::generation;
 use crate::process::global::{self, Global};
@@ -128,7 +128,13 @@ pub(crate) struct Guardian {
     thread: u32,
     members: BTreeMap<u64, Weak<dyn Guarded>>,
     next: u64,
+    /// Of attachments that ended, for the next.
+    spare: Vec<Pair>,
 }
+
+/// How many pairs of pages are kept: programs that make and drop rings one after the other
+/// need one.
+const MOST_SPARE: usize = 4;
 
 /// What the thread and the others use without the lock.
 pub(crate) struct Shared {
@@ -169,7 +175,7 @@ impl Guardian {
         // It answers before it needs anything of ours.
         let thread = asked.recv().unwrap_or(0);
         let (generation, members) = (generation(), BTreeMap::new());
-        Ok(Self { generation, shared, list, thread, members, next: 0 })
+        Ok(Self { generation, shared, list, thread, members, next: 0, spare: Vec::new() })
     }
 
     /// This process's own, started if need be.
@@ -207,10 +213,26 @@ pub(crate) fn enrol(target: Weak<dyn Guarded>, page: Option<NodePage>) -> Option
     Some(Enrolment { id, generation, shared, thread, page })
 }
 
+/// Pages that are ready for a [`NodePage`], if there are.
+pub(crate) fn spare_pair() -> Option<Pair> {
+    let mut global = global::lock();
+    let guardian = global.guardian.as_mut().filter(|own| own.generation == generation())?;
+    guardian.spare.pop()
+}
+
+impl Guardian {
+    /// Keeps `pair`, unless there are enough.
+    fn keep(&mut self, pair: Pair) {
+        if self.spare.len() < MOST_SPARE {
+            self.spare.push(pair);
+        }
+    }
+}
+
 impl Enrolment {
-    /// The thread that the `live` word is to name; 0 if the kernel will not mark it.
-    pub(crate) fn thread(&self) -> u32 {
-        self.thread
+    /// What the `live` word is to hold: the thread, or 0 if the kernel will not mark it.
+    pub(crate) fn live(&self) -> u32 {
+        if self.thread == 0 { 0 } else { Live::of(self.thread) }
     }
 
     /// Starts the watch, after the `live` word was written.
@@ -230,19 +252,21 @@ impl Enrolment {
         !self.shared.deaf.load(Relaxed) && !self.shared.crowded.load(Relaxed)
     }
 
-    /// Ends the watch. The `live` word is 0 already, or about to mean nothing.
+    /// Ends the watch. The `live` word is 0 already.
     pub(crate) fn end(self) {
-        {
-            let mut global = global::lock();
-            let Some(guardian) = &mut global.guardian else { return };
-            // Inherited by fork: the thread and its list are the parent's.
-            if guardian.generation == self.generation && self.generation == generation() {
-                guardian.list.unlink(self.id);
-                guardian.members.remove(&self.id);
-            }
+        let own = |guardian: &&mut Guardian| {
+            // Else inherited by fork: the thread and its list are the parent's.
+            guardian.generation == self.generation && self.generation == generation()
+        };
+        if let Some(guardian) = global::lock().guardian.as_mut().filter(own) {
+            guardian.list.unlink(self.id);
+            guardian.members.remove(&self.id);
         }
-        // The page is unmapped only now.
-        drop(self.page);
+        // Only now, when the kernel does not look into it any more.
+        let pair = self.page.and_then(NodePage::let_go);
+        if let (Some(pair), Some(guardian)) = (pair, global::lock().guardian.as_mut().filter(own)) {
+            guardian.keep(pair);
+        }
         // The thread lets go of the words it sleeps on, and so of the memory.
         self.shared.kick();
     }

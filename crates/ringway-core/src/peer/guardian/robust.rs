@@ -123,50 +123,76 @@ pub(super) fn register(address: u64) -> io::Result<()> {
     }
 }
 
-/// A private page for a node, and the segment's page with the word behind it.
-pub(crate) struct NodePage {
+/// Two neighbouring pages: a private one for a node, and one to be replaced by a segment's.
+pub(crate) struct Pair {
     base: NonNull<c_void>,
     page: usize,
-    within: usize,
 }
 
 // SAFETY: plain memory that is unmapped when the value is dropped; the node in it is
 // only accessed as an atomic.
-unsafe impl Send for NodePage {}
+unsafe impl Send for Pair {}
+
+const ACCESS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
+impl Pair {
+    fn new() -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        // SAFETY: the kernel chooses the place; nothing is replaced.
+        let base =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), 2 * page, ACCESS, MapFlags::PRIVATE)? };
+        Ok(Self { base: NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?, page })
+    }
+
+    fn second(&self) -> *mut c_void {
+        self.base.as_ptr().wrapping_byte_add(self.page)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        // SAFETY: both pages are ours, and no list has a node in them any more.
+        let _ = unsafe { munmap(self.base.as_ptr(), 2 * self.page) };
+    }
+}
+
+/// A private page for a node, and the segment's page with the word behind it.
+pub(crate) struct NodePage {
+    pair: Pair,
+    within: usize,
+}
 
 impl NodePage {
     /// For the `live` word at offset `at` of the segment behind `segment`, a
-    /// description that is not used for locks: the mapping keeps it open.
-    pub(crate) fn map(segment: BorrowedFd<'_>, at: u64) -> io::Result<Self> {
-        let page = rustix::param::page_size();
-        let within = usize::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)? % page;
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses the place; nothing is replaced.
-        let base =
-            unsafe { mmap_anonymous(std::ptr::null_mut(), 2 * page, access, MapFlags::PRIVATE)? };
-        let base = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
-        let pair = Self { base, page, within };
-        let second = base.as_ptr().wrapping_byte_add(page);
+    /// description that is not used for locks: the mapping keeps it open. In `pair`, if
+    /// there is one to be used again.
+    pub(crate) fn map(pair: Option<Pair>, segment: BorrowedFd<'_>, at: u64) -> io::Result<Self> {
+        let pair = pair.map_or_else(Pair::new, Ok)?;
+        let within = usize::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)? % pair.page;
         let flags = MapFlags::SHARED | MapFlags::FIXED;
-        // SAFETY: replaces the second of the two pages that were just mapped for this.
+        // SAFETY: replaces the second of two pages that are there for this and nothing else.
         // The word at `at` lies in the file, so the kernel can write to it.
-        unsafe { mmap(second, page, access, flags, segment, at - within as u64)? };
-        Ok(pair)
+        unsafe { mmap(pair.second(), pair.page, ACCESS, flags, segment, at - within as u64)? };
+        Ok(Self { pair, within })
+    }
+
+    /// Lets go of the segment. The pages can be used for another, which takes half as long as
+    /// mapping new ones; `None` if not. No list has the node any more.
+    pub(super) fn let_go(self) -> Option<Pair> {
+        let Self { pair, .. } = self;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: replaces the second of our two pages, which nobody uses.
+        let let_go = unsafe { mmap_anonymous(pair.second(), pair.page, ProtFlags::empty(), flags) };
+        // Dropped, the pair lets go, too.
+        let_go.is_ok().then_some(pair)
     }
 
     fn node(&self) -> NodePtr {
         // The same place in the private page as the word has in the segment's. Records
         // are 128 bytes apart and pages end where records do: 8 bytes fit.
         // SAFETY: `within` is below the page size.
-        let at = unsafe { self.base.byte_add(self.within) };
+        let at = unsafe { self.pair.base.byte_add(self.within) };
         NodePtr(at.cast())
-    }
-}
-
-impl Drop for NodePage {
-    fn drop(&mut self) {
-        // SAFETY: both pages are ours, and no list has the node any more.
-        let _ = unsafe { munmap(self.base.as_ptr(), 2 * self.page) };
     }
 }
 
@@ -192,7 +218,7 @@ mod tests {
         rustix::fs::ftruncate(&memory, 1 << 16).unwrap();
         let fd = std::os::fd::AsFd::as_fd(&memory);
         let pages: Vec<NodePage> =
-            (0..4).map(|i| NodePage::map(fd, 4864 + 128 * i).unwrap()).collect();
+            (0..4).map(|i| NodePage::map(None, fd, 4864 + 128 * i).unwrap()).collect();
         let mut list = List::new();
         for (id, page) in (0..).zip(&pages) {
             assert!(list.link(id, page));
@@ -209,5 +235,38 @@ mod tests {
         list.unlink(9);
         list.unlink(7);
         assert!(walk(&list).is_empty());
+    }
+
+    /// How many mappings there are of a file of this name.
+    fn mappings(name: &str) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(name)).count()
+    }
+
+    #[test]
+    fn a_pair_is_used_again_and_holds_no_segment_meanwhile() {
+        let segment = |name| {
+            let fd = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+            rustix::fs::ftruncate(&fd, 1 << 16).unwrap();
+            fd
+        };
+        let (one, other) = (segment("ringway-pair-one"), segment("ringway-pair-other"));
+        let fd = std::os::fd::AsFd::as_fd;
+        let page = NodePage::map(None, fd(&one), 4864).unwrap();
+        let mut list = List::new();
+        assert!(list.link(1, &page));
+        assert_eq!(mappings("ringway-pair-one"), 1);
+        list.unlink(1);
+        let base = page.pair.base;
+        let pair = page.let_go().unwrap();
+        assert_eq!(mappings("ringway-pair-one"), 0);
+        // Another word, at another place in its page.
+        let page = NodePage::map(Some(pair), fd(&other), 4864 + 8192 + 256).unwrap();
+        assert_eq!((page.pair.base, mappings("ringway-pair-other")), (base, 1));
+        assert!(list.link(2, &page));
+        assert_eq!(walk(&list), [2]);
+        list.unlink(2);
+        drop(page);
+        assert_eq!(mappings("ringway-pair-other"), 0);
     }
 }

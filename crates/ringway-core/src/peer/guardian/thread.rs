@@ -153,6 +153,10 @@ pub(super) fn run(shared: &Shared) -> ! {
     let mut tick = TICK;
     let mut deaf = false;
     loop {
+        if pace.rounds > MOST_ROUNDS {
+            // With nothing in hand: a ring that is dropped meanwhile is unmapped at once.
+            std::thread::sleep(REST);
+        }
         // Before the members: who joins afterwards changes it.
         // ORDERING guardian-control (SeqCst): what was changed before the number is seen.
         let control = (shared.control.clone(), shared.control.load(SeqCst));
@@ -171,9 +175,6 @@ pub(super) fn run(shared: &Shared) -> ! {
         shared.note_crowded(uncovered);
         let limit = pace.sleep(&round, deaf, uncovered);
         tick = if round.silent || deaf { SHORT_TICK } else { TICK };
-        if pace.rounds > MOST_ROUNDS {
-            std::thread::sleep(REST);
-        }
         let until = limit.map_or(Deadline::NEVER, Deadline::after);
         // The most important first: peers that live, then tables that may change.
         let words: Vec<_> = [control].into_iter().chain(peers).chain(tables).collect();
