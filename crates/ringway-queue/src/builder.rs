@@ -134,8 +134,8 @@ impl Builder {
     /// 256 bytes with the default slots), as long as there are free blocks of fitting size.
     /// Holes are never lost: an item has room if the free blocks together hold it.
     ///
-    /// For speed, give it room for a few items more than may wait: one that was just taken
-    /// keeps its memory until it is copied out, or its grant released.
+    /// Give it room for a few items more than may wait: one that was taken keeps its memory
+    /// until it is copied out, or its grant released.
     #[must_use]
     pub fn pool_size(mut self, bytes: u64) -> Self {
         self.pool = Some(bytes);

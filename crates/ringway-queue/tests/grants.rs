@@ -146,6 +146,22 @@ fn a_grant_that_is_held_stops_nobody() {
     }
 }
 
+/// What is held has left its place, and keeps its memory.
+#[test]
+fn as_many_grants_can_be_held_as_promised() {
+    let _scene = Scene::begin();
+    for (capacity, len) in [(1, 300), (1, 1000), (4, 2000), (10, 1000)] {
+        let queue = raw(capacity);
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            queue.put_timeout(bytes(len), LONG).unwrap();
+            held.push(queue.get_ref_timeout(LONG).unwrap());
+        }
+        queue.put_timeout(bytes(len), LONG).unwrap();
+        assert_eq!((held.len(), queue.len()), (64, 1), "{capacity} places, {len} bytes");
+    }
+}
+
 #[test]
 fn a_dropped_grant_gives_its_item_to_another() {
     let _scene = Scene::begin();

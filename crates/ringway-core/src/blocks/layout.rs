@@ -49,9 +49,15 @@ impl PoolGeometry {
     pub(crate) const PARAMS: usize = 1 + CLASSES;
 
     /// A pool of about `bytes`, at most one page's worth more, from offset `at` on, for
-    /// messages of more than `inline` bytes, `places` of which wait at a time. `None` if it is
-    /// too large.
-    pub(crate) fn of_size(bytes: u64, inline: u64, places: u64, at: u64) -> Option<Self> {
+    /// messages of more than `inline` bytes. So many `places` are there for them in the ring, and
+    /// so many may be `granted` beside. `None` if it is too large.
+    pub(crate) fn of_size(
+        bytes: u64,
+        inline: u64,
+        places: u64,
+        granted: u64,
+        at: u64,
+    ) -> Option<Self> {
         if bytes == 0 {
             return Some(Self::none(at));
         }
@@ -59,20 +65,25 @@ impl PoolGeometry {
         let total = bytes.checked_next_multiple_of(small).filter(|total| *total <= LARGEST_POOL)?;
         let [large, medium, _] = SHIFTS.map(|shift| small << shift);
         let quarter = total / 4;
-        if total / medium < places {
+        let of_any = {
             let (larges, mediums) = (total / 2 / large, quarter / medium);
-            let smalls = (total - larges * large - mediums * medium) / small;
-            return Self::checked([small, larges, mediums, smalls], at);
-        }
-        // Long messages: of the shorter blocks each takes less than half of a longer one.
-        let ends = places.saturating_add(IN_HAND);
-        let smalls = (quarter / small).min(ends.saturating_mul(medium / small / 2));
-        let mediums = (quarter / medium).min(ends.saturating_mul(large / medium / 2));
-        let rest = total - smalls * small - mediums * medium;
-        let larges = if total / large < places { 0 } else { rest / large };
-        let mediums = (total - larges * large - smalls * small) / medium;
-        let smalls = (total - larges * large - mediums * medium) / small;
-        Self::checked([small, larges, mediums, smalls], at)
+            [larges, mediums, (total - larges * large - mediums * medium) / small]
+        };
+        let of_long = {
+            // Of the shorter blocks each message takes less than half of a longer one.
+            let ends = places.saturating_add(granted).saturating_add(IN_HAND);
+            let smalls = (quarter / small).min(ends.saturating_mul(medium / small / 2));
+            let mediums = (quarter / medium).min(ends.saturating_mul(large / medium / 2));
+            let rest = total - smalls * small - mediums * medium;
+            let larges = if total / large < places { 0 } else { rest / large };
+            let mediums = (total - larges * large - smalls * small) / medium;
+            [larges, mediums, (total - larges * large - mediums * medium) / small]
+        };
+        let of = |[larges, mediums, smalls]: [u64; CLASSES]| {
+            Self::checked([small, larges, mediums, smalls], at)
+        };
+        let long = (total / medium >= places).then(|| of(of_long)).flatten();
+        long.or_else(|| of(of_any))
     }
 
     /// A pool without blocks.
@@ -158,7 +169,7 @@ mod tests {
         let sizes = [1, 300, 4096, 65_536, 384 << 10, 1 << 20, (1 << 30) + 1];
         for (inline, places) in [0, 112, 4096, 65_520].into_iter().zip([1, 4, 1000, 1 << 30]) {
             for bytes in sizes {
-                let pool = PoolGeometry::of_size(bytes, inline, places, 5000).unwrap();
+                let pool = PoolGeometry::of_size(bytes, inline, places, 64, 5000).unwrap();
                 assert!(pool.bytes() >= bytes && pool.bytes() - bytes < pool.small_block());
                 assert!(pool.table_at() >= 5000 && pool.blocks_at().is_multiple_of(PAGE));
                 assert!(pool.table_at() + ENTRY * pool.blocks() <= pool.blocks_at());
@@ -172,26 +183,42 @@ mod tests {
     }
 
     /// Blocks of each class, largest first.
-    fn counts(bytes: u64, places: u64) -> [u64; CLASSES] {
-        let pool = PoolGeometry::of_size(bytes, 112, places, 0).unwrap();
+    fn counts(bytes: u64, places: u64, granted: u64) -> [u64; CLASSES] {
+        let pool = PoolGeometry::of_size(bytes, 112, places, granted, 0).unwrap();
         pool.classes().map(|class| class.count)
     }
 
     #[test]
     fn a_pool_for_few_long_messages_has_few_short_blocks() {
         let many = [64, 256, 4096];
-        assert_eq!(counts(4 << 20, 4096), many, "half, a quarter and a quarter");
-        assert_eq!(counts(4 << 20, 1 << 30), many);
-        let [large, medium, small] = counts(4 << 20, 4);
-        assert_eq!((large, medium, small), (123, 36, 64));
-        assert_eq!(counts(64 << 10, 4), [0, 12, 64], "too short for large ones");
-        assert_eq!(counts(16 << 10, 4), [0, 3, 16]);
-        assert_eq!(counts(16 << 10, 5), [0, 1, 48], "too short for medium ones");
+        assert_eq!(counts(4 << 20, 4096, 64), many, "half, a quarter and a quarter");
+        assert_eq!(counts(4 << 20, 1 << 30, 64), many);
+        assert_eq!(counts(4 << 20, 4, 64), [91, 260, 576]);
+        assert_eq!(counts(4 << 20, 4, 0), [123, 36, 64]);
+        assert_eq!(counts(64 << 10, 4, 64), [0, 12, 64], "too short for large ones");
+        assert_eq!(counts(16 << 10, 4, 64), [0, 3, 16]);
+        assert_eq!(counts(16 << 10, 5, 64), [0, 1, 48], "too short for medium ones");
+    }
+
+    /// What is granted leaves its place in the ring, and keeps its blocks.
+    #[test]
+    fn a_pool_has_blocks_for_what_is_granted() {
+        for places in [1, 4, 10, 16] {
+            let [large, medium, small] = counts(384 << 10, places, 64);
+            assert_eq!(small, 384, "{places} places");
+            assert!(large + medium >= 30, "{places} places");
+        }
+    }
+
+    #[test]
+    fn a_pool_may_have_as_many_blocks_as_can_be_numbered() {
+        let pool = PoolGeometry::of_size(14 << 30, 112, 1 << 21, 64, 0).unwrap();
+        assert!(pool.bytes() >= 14 << 30 && pool.blocks() <= MAX_BLOCKS);
     }
 
     #[test]
     fn params_that_make_no_sense_are_refused() {
-        let good = PoolGeometry::of_size(1 << 20, 100, 4096, 0).unwrap().params();
+        let good = PoolGeometry::of_size(1 << 20, 100, 4096, 64, 0).unwrap().params();
         for bad in [0, 1, 255, 384, 1 << 17, u64::MAX] {
             let mut params = good;
             params[0] = bad;
@@ -206,6 +233,6 @@ mod tests {
         }
         assert_eq!(PoolGeometry::checked([256, 0, 0, 0], 0), None, "no block");
         assert_eq!(PoolGeometry::checked([256, 0, 0, 1], u64::MAX - 5), None);
-        assert_eq!(PoolGeometry::of_size(u64::MAX, 0, 4096, 0), None);
+        assert_eq!(PoolGeometry::of_size(u64::MAX, 0, 4096, 64, 0), None);
     }
 }

@@ -37,9 +37,10 @@
 //! Blocks come in three classes: small (a power of two just above a slot's room, at least
 //! 256 bytes), medium (16 small) and large (8 medium). Half of the pool is large blocks, a
 //! quarter medium, a quarter small; a class that its share has no room for is left out.
-//! If the pool has a medium block and more for each place of the ring, long messages are to
-//! be expected: then it has no more small and medium blocks than these need for their ends,
-//! and large ones only if there is one for each place.
+//! If the pool has a medium block or more for each place of the ring, long messages are to
+//! be expected: then the quarters are cut to what the ends of as many messages take as may
+//! wait or be granted, and there are large blocks only if there is one for each place.
+//! Without large ones the rest is medium.
 //!
 //! A message takes large blocks first, then medium, then small, and the last one of a
 //! class as soon as it would fill half of it. So
@@ -73,5 +74,5 @@ mod word;
 
 pub(crate) use chain::{Block, Blocks, Chain};
 pub use layout::PoolGeometry;
-pub(crate) use pool::{Marks, Pool, copy_out_at};
+pub(crate) use pool::{Marks, Pool, Walk, copy_out_at};
 pub(crate) use word::Descriptor;

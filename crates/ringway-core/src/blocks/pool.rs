@@ -7,14 +7,14 @@ use crate::memory::{Memory, OutOfBounds, Region};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::wait::Event;
+use core::cell::Cell;
 
 /// Blocks of a class at which every search looks first: few enough to look at in
 /// vain, and as many as messages that follow each other closely need.
 const WARM: [u64; CLASSES] = [64, 16, 16];
 
-/// Blocks of a class that one who waits looks at, again and again: as many as take a few
-/// hundred nanoseconds.
-const GLANCE: u64 = 128;
+/// Blocks that one who waits looks at, at a time.
+const GLANCE: u64 = 32;
 
 /// Messages of up to this length are written past the cache: the blocks that one takes are
 /// those that the last getter read, and lie in its cache still, so that ordinary stores have to
@@ -26,6 +26,14 @@ const STILL_CACHED: usize = 256 << 10;
 /// [`ENTRY`] as a length in a region.
 #[allow(clippy::cast_possible_truncation, reason = "16")]
 const ENTRY_LEN: usize = ENTRY as usize;
+
+/// How far one who looks for room has come in its walk round the blocks, and the bytes of the
+/// free ones that it met.
+#[derive(Default)]
+pub(crate) struct Walk {
+    at: Cell<u64>,
+    room: Cell<u64>,
+}
 
 /// The pool of a ring, in its segment.
 pub(crate) struct Pool {
@@ -154,26 +162,42 @@ impl Pool {
     /// Whether the free blocks hold `len` bytes. For those who wait: a
     /// [`take`](Self::take) in vain would wake the others who do, and they it.
     pub(crate) fn has_room(&self, len: usize) -> bool {
-        self.have_room(len, u64::MAX)
-    }
-
-    /// As [`has_room`](Self::has_room), for those who look again and again before they
-    /// sleep: only at the first blocks of each class, which are used first. Always true for
-    /// what these could not hold.
-    pub(crate) fn seems_to_have_room(&self, len: usize) -> bool {
-        let seen: u64 = self.classes.iter().map(|class| class.count.min(GLANCE) * class.size).sum();
-        len as u64 > seen || self.have_room(len, GLANCE)
-    }
-
-    /// Whether the free ones among the first `most` blocks of each class hold `len` bytes.
-    fn have_room(&self, len: usize, most: u64) -> bool {
         let mut room = 0;
-        self.classes.iter().any(|class| {
-            (class.first..class.first + class.count.min(most)).any(|number| {
-                room += if self.owner(number).is_free() { class.size } else { 0 };
-                room >= len as u64
-            })
+        (0..self.geometry.blocks()).any(|number| {
+            room += self.free_room(number);
+            room >= len as u64
         })
+    }
+
+    /// Whether [`has_room`](Self::has_room) is worth asking, for one who looks again and again
+    /// before it sleeps: a look goes on where the last one ended, over a few blocks.
+    pub(crate) fn seems_to_have_room(&self, len: usize, walk: &Walk) -> bool {
+        let mut room = walk.room.get();
+        let mut at = walk.at.get();
+        for _ in 0..GLANCE.min(self.geometry.blocks()) {
+            if at >= self.geometry.blocks() {
+                // What was free a round ago may not be now.
+                (at, room) = (0, 0);
+            }
+            room += self.free_room(at);
+            at += 1;
+            if room >= len as u64 {
+                walk.room.set(0);
+                walk.at.set(at);
+                return true;
+            }
+        }
+        walk.room.set(room);
+        walk.at.set(at);
+        false
+    }
+
+    /// Bytes of block `number` if it is free, else 0.
+    fn free_room(&self, number: u64) -> u64 {
+        if !self.owner(number).is_free() {
+            return 0;
+        }
+        self.class_of(number).map_or(0, |class| class.size)
     }
 
     /// Takes up to `wanted` blocks of a class; says how many.

@@ -88,10 +88,22 @@ impl Attachment {
         fd: BorrowedFd<'_>,
         label: &str,
     ) -> Result<Arc<Self>> {
+        Self::obtain_by(memory, geometry, key, (fd, Some(fd)), label)
+    }
+
+    /// As [`obtain`](Self::obtain), by a file for the locks, which may be a description with
+    /// locks, and one without, if there is one.
+    fn obtain_by(
+        memory: &Memory,
+        geometry: Geometry,
+        key: SegmentKey,
+        by: (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
+        label: &str,
+    ) -> Result<Arc<Self>> {
         if let Some(found) = Self::find(key) {
             return Ok(found);
         }
-        let made = Arc::new(Self::join(memory, geometry, key, fd, label)?);
+        let made = Arc::new(Self::join(memory, geometry, key, by, label)?);
         if let Some(other) = Self::find(key) {
             // Another thread was quicker. Ours leaves.
             return Ok(other);
@@ -123,37 +135,44 @@ impl Attachment {
         memory: &Memory,
         geometry: Geometry,
         key: SegmentKey,
-        fd: BorrowedFd<'_>,
+        (file, segment): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
         label: &str,
     ) -> Result<Self> {
         let short = |_| Error::corrupted(label, "its ring does not fit its length");
         let ring = Ring::new(memory, geometry).map_err(short)?;
         let tasks_done = Event::new(memory.word32(at::TASKS_DONE).map_err(short)?);
-        let locks = LockFile::open(fd)?;
+        let locks = LockFile::open(file)?;
         let participant = reserve_record(&ring, &locks, label)?;
         let identity = own_identity();
         let keeper = Arc::new(Keeper::new(memory, geometry, locks, participant, label)?);
         // Our death can be heard before we are there: so the others need to be told of us
         // only once, and nobody has to ask after us until then.
-        let enrolment = guardian::settings().guardian.then(|| enrol(&keeper, &ring, Some(fd)));
+        let enrolment = guardian::settings().guardian.then(|| enrol(&keeper, &ring, segment));
         let enrolment = enrolment.flatten();
         // Also without a guardian: who reserved the record before us may have died with it.
         keeper.set_live(enrolment.as_ref().map_or(0, Enrolment::live));
         ring.participants().join(participant, identity);
+        let _ = keeper.locks.unlock(REPAIR + u64::from(participant));
         if let Some(enrolment) = &enrolment {
             enrolment.begin();
         }
         let claim = || claim(&ring, participant);
         let spare = claim().or_else(|| {
-            // The dead may still have theirs.
-            let joiner = Joiner { locks: &keeper.locks, mine: participant };
-            for id in (1..=geometry.participants).filter(|id| *id != participant) {
-                ring.recover(id, &joiner);
-            }
-            claim()
+            // The dead may still have theirs. Our guardian may be at their repair just now.
+            let after = |pause: &Duration| {
+                keeper.bury_the_dead();
+                claim().or_else(|| {
+                    std::thread::sleep(*pause);
+                    claim()
+                })
+            };
+            PAUSES.iter().find_map(after)
         });
         let Some(spare) = spare else {
-            keeper.leave(|| ring.leave_with(participant, &[]));
+            keeper.leave(|| {
+                ring.leave_with(participant, &[]);
+                let _ = keeper.locks.unlock(participant.into());
+            });
             if let Some(enrolment) = enrolment {
                 enrolment.end();
             }
@@ -185,8 +204,15 @@ impl Attachment {
 
     /// The attachment of a forked child that inherited this one.
     pub(super) fn again(&self) -> Result<Arc<Self>> {
-        let fd = self.share()?;
-        Self::obtain(&self.memory, self.geometry, self.key, fd.as_fd(), &self.label)
+        let obtain = |file: BorrowedFd<'_>, segment: Option<BorrowedFd<'_>>| {
+            Self::obtain_by(&self.memory, self.geometry, self.key, (file, segment), &self.label)
+        };
+        let shared = self.share().and_then(|fd| obtain(fd.as_fd(), Some(fd.as_fd())));
+        match shared {
+            // Perhaps there is one descriptor left, and not two: then without being heard.
+            Err(Error::Os { .. }) => obtain(self.keeper.locks.as_fd(), None),
+            other => other,
+        }
     }
 
     /// Whether this is this process's own and its memory is sound.
@@ -453,18 +479,15 @@ impl Liveness for Joiner<'_> {
             || matches!(self.locks.locked_by_another(participant.into()), Ok(false))
     }
 
-    fn alone(&self, participant: u32, body: &mut dyn FnMut()) -> bool {
-        let byte = REPAIR + u64::from(participant);
-        let free = matches!(self.locks.try_lock(byte), Ok(true));
-        if free {
-            body();
-            let _ = self.locks.unlock(byte);
-        }
-        free
+    fn alone(&self, _: u32, _: &mut dyn FnMut()) -> bool {
+        // It repairs the record that it takes, whose exclusion it has already.
+        false
     }
 }
 
-/// Reserves a participant record: it is free, and its life byte is ours.
+/// Reserves a participant record: it is free, its life byte is ours, and its repair byte: until
+/// the caller has joined and unlocks that, whoever asks about the record asks about the one
+/// before, whose mark and identity it may still bear.
 fn reserve_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
     let count = ring.participants().count();
     // Spread joiners over the records. Any start is right.
@@ -480,14 +503,13 @@ fn reserve_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
                 continue;
             }
             let joiner = Joiner { locks, mine: id };
-            let mut ready = false;
-            joiner.alone(id, &mut || {
+            let repair = REPAIR + u64::from(id);
+            if matches!(locks.try_lock(repair), Ok(true)) {
                 // Whoever had the record died without leaving: repair comes first.
-                ready =
-                    matches!(ring.recover_alone(id, &joiner), Recovery::Nothing | Recovery::Done);
-            });
-            if ready {
-                return Ok(id);
+                if matches!(ring.recover_alone(id, &joiner), Recovery::Nothing | Recovery::Done) {
+                    return Ok(id);
+                }
+                let _ = locks.unlock(repair);
             }
             // Being repaired: it will be free in a moment.
             all_alive = false;

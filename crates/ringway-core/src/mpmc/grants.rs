@@ -23,7 +23,7 @@ use super::ring::Ring;
 use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
-use crate::blocks::Chain;
+use crate::blocks::{Chain, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
 use crate::sync::Ordering::SeqCst;
@@ -182,8 +182,9 @@ impl ReadGrant {
 
     /// For a caller to keep.
     fn lend(mut self) -> Self {
+        let ring = &self.attachment.ring;
         if let Some(position) = self.place.position() {
-            self.attachment.ring.kept.begin(position);
+            ring.kept.begin(ring.positions.in_slot(position));
             self.keeps_slot = true;
         }
         self
@@ -194,7 +195,8 @@ impl ReadGrant {
         if let Some(position) = self.place.position()
             && self.keeps_slot
         {
-            self.attachment.ring.kept.end(position);
+            let ring = &self.attachment.ring;
+            ring.kept.end(ring.positions.in_slot(position));
         }
     }
 
@@ -418,7 +420,9 @@ fn reserve(
     }
     let pool = &attachment.ring.pool;
     let once = || reserve_waiting(attachment, len, SHUTDOWN);
-    wait(attachment, pool.freed(), spinner, deadline, || pool.seems_to_have_room(len), once)
+    let walk = Walk::default();
+    let hint = || pool.seems_to_have_room(len, &walk);
+    wait(attachment, pool.freed(), spinner, deadline, hint, once)
         .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::NoMemory)))
 }
 

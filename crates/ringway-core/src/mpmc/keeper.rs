@@ -53,15 +53,15 @@ struct Watch {
     /// Peers whose mark was passed on. Once each: guardians that woke one another at
     /// every look would never sleep while a proof takes its time.
     marked: BTreeSet<u32>,
-    /// Peers that could not be heard when they were first seen, and when that was. Those
-    /// that stay so have no guardian, and are left to the tick.
+    /// Peers that could not be heard, or were not there yet, when they were first seen, and
+    /// when that was. Those that stay so have no guardian, and are left to the tick.
     unheard: BTreeMap<u32, (Identity, Instant)>,
 }
 
 impl Watch {
-    /// Whether `id` may be about to have a guardian.
-    fn is_new(&mut self, id: u32, identity: Identity, silent: bool) -> bool {
-        if !silent {
+    /// Whether `id`, which is on the way, may be about to be there, or to have a guardian.
+    fn is_new(&mut self, id: u32, identity: Identity, on_the_way: bool) -> bool {
+        if !on_the_way {
             self.unheard.remove(&id);
             return false;
         }
@@ -253,12 +253,18 @@ impl Guarded for Keeper {
         round.watch_table(table.changes());
         for id in 1..=table.count() {
             let standing = table.standing(id);
-            if id == self.participant || standing == Standing::Free {
-                watch.unheard.remove(&id);
-                continue;
-            }
             let identity: Identity = table.identity(id);
             let Some(live) = table.live(id) else { continue };
+            if id == self.participant {
+                continue;
+            }
+            if standing == Standing::Free {
+                // About to join: killed before it tells that it has, it is there unseen.
+                if watch.is_new(id, identity, !live.is_silent() && !live.says_dead()) {
+                    round.ask_again();
+                }
+                continue;
+            }
             let marked = live.says_dead();
             let new = watch.is_new(id, identity, live.is_silent());
             if !marked {

@@ -241,8 +241,10 @@ impl Geometry {
         let streams = if options.pool == 0 { 0 } else { options.streams.into() };
         let ring = ring.with_streams(streams)?;
         let (inline, at) = (ring.payload_size(), ring.streams_end());
-        let pool = PoolGeometry::of_size(options.pool, inline, options.slots, at);
-        let too_large = || Error::out_of_range("a pool", options.pool, "at most 2^44 bytes");
+        let (places, granted) = (options.slots, options.leases.into());
+        let pool = PoolGeometry::of_size(options.pool, inline, places, granted, at);
+        let range = "at most 2^44 bytes, in less than 2^24 blocks";
+        let too_large = || Error::out_of_range("a pool", options.pool, range);
         Ok(Self { pool: pool.ok_or_else(too_large)?, ..ring })
     }
 

@@ -63,6 +63,11 @@ impl Positions {
         position >> self.index_bits & self.lap_mask
     }
 
+    /// `position` as its slot tells it, which records fewer bits of the lap.
+    pub fn in_slot(&self, position: u64) -> u64 {
+        self.at(self.lap(position), self.index(position))
+    }
+
     /// The lap after that of `position`, as its slot records it.
     #[inline]
     pub fn next_lap(&self, position: u64) -> u64 {
@@ -138,7 +143,7 @@ impl Positions {
         (position >> self.index_bits).wrapping_mul(self.slots).wrapping_add(self.index(position))
     }
 
-    /// The position of index `index` in position-lap `lap`. For tests of wrap-around.
+    /// The position of index `index` in position-lap `lap`.
     pub fn at(&self, lap: u64, index: u64) -> u64 {
         (lap << self.index_bits | index) & POSITION_MASK
     }
@@ -195,6 +200,18 @@ mod tests {
             assert_eq!(p.next_lap(p.last()), 0);
             assert_eq!(p.distance(0, p.last()), Some(1));
             assert_eq!(p.distance(p.last(), 0).filter(|_| slots > 1), None);
+        }
+    }
+
+    #[test]
+    fn what_a_slot_tells_of_a_position_is_known_of_the_position() {
+        for slots in SIZES {
+            let p = Positions::new(slots).unwrap();
+            for position in [0, p.at(1 << LAP_BITS, slots / 2), p.at(1 << 50, 0), p.last()] {
+                let told = p.at(p.lap(position), p.index(position));
+                assert_eq!(p.in_slot(position), told, "{slots} slots");
+                assert_eq!(p.in_slot(told), told);
+            }
         }
     }
 

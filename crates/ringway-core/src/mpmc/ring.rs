@@ -272,7 +272,7 @@ impl Ring {
         let (slots, to) = (self.capacity(), self.positions.index(head));
         let past = (to + slots).checked_sub(self.positions.index(position) + 1);
         let Some(claimed) = past.map(|past| past % slots).filter(|_| to < slots) else { return };
-        // A lap before the head, and on: laps in slots do not tell how often they came round.
+        // A lap before the head, and on: a slot records fewer bits of the lap than a position has.
         let before = self.positions.lap_before(head);
         let mut at = self.positions.advance(before, slots - claimed);
         let mut room = 0;

@@ -223,13 +223,15 @@ impl Participants {
 
     /// Takes the free record `id`, and tells the guardians of the others: one that had
     /// nobody to look after has no tick, and the kernel may never tell it of this one.
-    /// Until then `id` has nothing in its hands that others could miss. The caller has
-    /// excluded everybody else who might.
+    /// Until then `id` has nothing in its hands that others could miss. They are told before,
+    /// too: killed in between, it would be there and nobody look. The caller has excluded
+    /// everybody else who might.
     pub fn join(&self, id: u32, identity: Identity) {
         self.store(id, at::participant::PID, identity.pid);
         self.store(id, at::participant::PID_NAMESPACE, identity.pid_namespace);
         self.store(id, at::participant::START_TIME, identity.start_time);
         self.store(id, at::participant::OVERFLOW, 0);
+        self.changed();
         self.set(id, Standing::Live);
         self.changed();
     }

@@ -1,5 +1,6 @@
 //! Messages in blocks, in one process: lengths, room, grants, wrong words.
 
+use crate::blocks::Walk;
 use crate::memory::{Heap, Memory};
 use crate::mpmc::long::Place;
 use crate::mpmc::{
@@ -100,6 +101,30 @@ fn a_message_fits_if_the_free_blocks_hold_it_together() {
         ring.pool.free_all(&rest.blocks);
         assert_eq!(ring.pool.free_bytes(), free);
     }
+}
+
+/// Who waits for room looks at a few blocks at a time, and finds it in one round or two.
+#[test]
+fn a_walk_round_the_blocks_meets_room_wherever_it_comes_up() {
+    let ring = pooled(1 << 16, 1 << 20, 0);
+    let all = ring.pool.take(ring.pool.bytes(), 1).unwrap();
+    let walk = Walk::default();
+    let rounds = 2 * all.blocks.len();
+    let looks = || (0..rounds).position(|_| ring.pool.seems_to_have_room(1000, &walk));
+    assert_eq!(looks(), None, "nothing is free");
+    // 1000 bytes: in one large block, in one medium one, in four small ones.
+    let few = all.blocks.chunks(4).filter(|four| four.len() == 4);
+    for four in few {
+        four.iter().for_each(|block| assert!(ring.pool.free(*block)));
+        assert!(looks().is_some());
+        assert!(looks().is_some(), "and again");
+        for block in four {
+            assert!(ring.pool.claim(block.number.into(), 1).is_some());
+        }
+    }
+    // What the walk met before.
+    looks();
+    assert_eq!(looks(), None, "all is taken again");
 }
 
 #[test]

@@ -78,6 +78,28 @@ fn a_newcomer_is_asked_after_and_not_tried_again() {
     newcomer.kill();
 }
 
+/// One that is killed between being there and telling so: it told before, too.
+#[test]
+fn who_is_about_to_join_is_looked_for() {
+    let (ring, _fd) = create("a joiner's");
+    ring.set_guarded(false).unwrap();
+    let attachment = ring.attachment().unwrap_or_else(|_| panic!("attached"));
+    let look = || {
+        let mut round = Round::new(false, false);
+        attachment.keeper.look(&mut round);
+        round.reasons()
+    };
+    let table = attachment.ring.participants();
+    let free = (1..=8).find(|id| table.standing(*id) == Standing::Free).unwrap();
+    assert_eq!(look(), (false, false));
+    table.set_live(free, 1);
+    assert_eq!(look(), (false, true), "it may be there any moment");
+    // What one left that was killed in leaving.
+    table.set_live(free, 0xC000_0000);
+    assert_eq!(look(), (false, false));
+    table.set_live(free, 0);
+}
+
 /// As long as a record says that somebody is there, the kernel can tell of its death: in
 /// joining, before anybody else is told of it, and in leaving.
 #[test]

@@ -79,7 +79,7 @@ impl Putters {
 
     /// Waits until so many have gone to sleep since the beginning.
     fn until_asleep(&self, naps: u32) {
-        self.until("they sleep", || self.naps.load(SeqCst) == naps);
+        self.until("they sleep", || self.naps.load(SeqCst) >= naps);
         std::thread::sleep(Duration::from_millis(30));
     }
 

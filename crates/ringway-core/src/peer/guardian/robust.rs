@@ -147,6 +147,14 @@ impl Pair {
     fn second(&self) -> *mut c_void {
         self.base.as_ptr().wrapping_byte_add(self.page)
     }
+
+    /// Lets go of the first page only: replacing the second one failed, and may have left a
+    /// hole that is somebody else's by now.
+    fn lose_second(self) {
+        // SAFETY: the first page is ours, and no list has a node in it any more.
+        let _ = unsafe { munmap(self.base.as_ptr(), self.page) };
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Pair {
@@ -172,8 +180,14 @@ impl NodePage {
         let flags = MapFlags::SHARED | MapFlags::FIXED;
         // SAFETY: replaces the second of two pages that are there for this and nothing else.
         // The word at `at` lies in the file, so the kernel can write to it.
-        unsafe { mmap(pair.second(), pair.page, ACCESS, flags, segment, at - within as u64)? };
-        Ok(Self { pair, within })
+        match unsafe { mmap(pair.second(), pair.page, ACCESS, flags, segment, at - within as u64) }
+        {
+            Ok(_) => Ok(Self { pair, within }),
+            Err(error) => {
+                pair.lose_second();
+                Err(error.into())
+            }
+        }
     }
 
     /// Lets go of the segment. The pages can be used for another, which takes half as long as
@@ -183,8 +197,11 @@ impl NodePage {
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
         // SAFETY: replaces the second of our two pages, which nobody uses.
         let let_go = unsafe { mmap_anonymous(pair.second(), pair.page, ProtFlags::empty(), flags) };
-        // Dropped, the pair lets go, too.
-        let_go.is_ok().then_some(pair)
+        if let_go.is_err() {
+            pair.lose_second();
+            return None;
+        }
+        Some(pair)
     }
 
     fn node(&self) -> NodePtr {
