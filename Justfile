@@ -19,7 +19,7 @@ bench *ARGS:
 compare *ARGS:
     cargo run --release --manifest-path benches/compare/Cargo.toml -- {{ARGS}}
 
-# All figures and plots of docs/benchmarks.md, in one command. An hour on a quiet machine.
+# All figures and plots of docs/benchmarks.md, in one command. Twenty minutes, on a quiet machine.
 figures:
     mkdir -p target
     RINGWAY_PLOTS=docs/plots cargo bench -p ringway-benches | tee target/figures.txt

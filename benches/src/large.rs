@@ -7,7 +7,7 @@ use crate::partner::{Partner, Role};
 use crate::payload;
 use crate::session::Session;
 use ringway_core::handover;
-use ringway_pipe::{Builder, Raw, Receiver, Sender};
+use ringway_pipe::{Builder, Raw, ReadGrant, Receiver, Sender};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,9 @@ pub const NAME: &str = "ringway_grant";
 
 /// The smallest ring: the default one.
 const RING: u64 = 64 << 10;
-/// How many messages a ring has room for, at least.
+/// How many messages a ring has room for, at least; of those longer than [`LONG`] two.
 const INSIDE: u64 = 4;
+const LONG: usize = 16 << 20;
 
 /// Messages of one length, written where the receiver reads them.
 ///
@@ -39,7 +40,8 @@ impl Grants {
     ///
     /// The pipe or the partner could not be made.
     pub fn start(size: usize) -> Fallible<Self> {
-        let capacity = (INSIDE * size as u64).next_power_of_two().max(RING);
+        let inside = if size > LONG { INSIDE / 2 } else { INSIDE };
+        let capacity = (inside * size as u64).next_power_of_two().max(RING);
         let (receiver, sender) = Builder::new().capacity(capacity).simplex::<Vec<u8>, Raw>()?;
         let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&receiver));
         let parcel = Parcel { bytes: bytes?, descriptors };
@@ -84,25 +86,36 @@ fn receive(control: &Control, parcel: Parcel, size: usize) -> Fallible {
     let mut seq = 0;
     while let Some(count) = control.recv()? {
         control.send(seq)?;
-        let mut last = None;
-        for n in 0..count {
-            let grant = receiver.recv_ref()?;
-            if grant.len() != size {
-                return Err(format!("a message of {} bytes came", grant.len()).into());
-            }
-            payload::check_at(size, seq, |at| Ok(grant.load(at)?))?;
-            if n + 1 == count {
-                last = Some(grant.to_vec());
-            }
-            grant.release();
+        let Some(others) = count.checked_sub(1) else {
+            control.send(seq)?;
+            continue;
+        };
+        for _ in 0..others {
+            checked(&mut receiver, size, seq)?.release();
             seq += 1;
         }
+        let last = checked(&mut receiver, size, seq)?;
+        seq += 1;
         control.send(seq)?;
-        if let Some(message) = last {
-            payload::check_whole(&message, seq - 1)?;
-        }
+        // Not counted: a copy of this size, to memory that the system has to find first.
+        payload::check_whole(&last.to_vec(), seq - 1)?;
+        last.release();
     }
     Ok(())
+}
+
+/// The next message, looked at where it lies.
+fn checked(
+    receiver: &mut Receiver<Vec<u8>, Raw>,
+    size: usize,
+    seq: u64,
+) -> Fallible<ReadGrant<'_>> {
+    let grant = receiver.recv_ref()?;
+    if grant.len() != size {
+        return Err(format!("a message of {} bytes came", grant.len()).into());
+    }
+    payload::check_at(size, seq, |at| Ok(grant.load(at)?))?;
+    Ok(grant)
 }
 
 /// One `memcpy` of a message within one process: the work that any transport does at
