@@ -361,7 +361,7 @@ fn default_grants(payload: u32) -> u32 {
 fn default_pool(payload: u32, fixed: Option<usize>) -> u64 {
     match fixed {
         Some(len) if len as u64 <= u64::from(payload) => 0,
-        // Four at a time, and what their last blocks waste.
+        // About four at a time: what their last blocks waste may take the place of one.
         Some(len) => DEFAULT_POOL_SIZE.max((len as u64).saturating_mul(4).saturating_add(8 << 10)),
         None => DEFAULT_POOL_SIZE,
     }

@@ -10,7 +10,7 @@
 use super::Recovery;
 use super::keeper::{Keeper, REPAIR, Stats};
 use super::layout::{Geometry, at};
-use super::own_actors::{OwnActors, claim};
+use super::own_actors::{OwnActors, first_actor};
 use super::ring::Ring;
 use super::word::Announcement;
 use crate::error::{Error, Result};
@@ -27,8 +27,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How often a join is tried while records are being repaired.
-const JOIN_ATTEMPTS: u32 = 200;
+/// How often a join is tried while records are being repaired, a millisecond apart.
+pub(super) const JOIN_ATTEMPTS: u32 = 200;
 /// How long a claim must be pending before its claimant is suspected, and the least
 /// time between two suspicions.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_millis(250);
 
 /// Pauses of one who joins and finds a death that cannot be repaired yet.
-const PAUSES: [Duration; 5] = {
+pub(super) const PAUSES: [Duration; 5] = {
     const fn micros(n: u64) -> Duration {
         Duration::from_micros(n)
     }
@@ -145,8 +145,7 @@ impl Attachment {
         let participant = reserve_record(&ring, &locks, label)?;
         let identity = own_identity();
         let keeper = Arc::new(Keeper::new(memory, geometry, locks, participant, label)?);
-        // Our death can be heard before we are there: so the others need to be told of us
-        // only once, and nobody has to ask after us until then.
+        // Our death can be heard before we are there.
         let enrolment = guardian::settings().guardian.then(|| enrol(&keeper, &ring, segment));
         let enrolment = enrolment.flatten();
         // Also without a guardian: who reserved the record before us may have died with it.
@@ -156,19 +155,7 @@ impl Attachment {
         if let Some(enrolment) = &enrolment {
             enrolment.begin();
         }
-        let claim = || claim(&ring, participant);
-        let spare = claim().or_else(|| {
-            // The dead may still have theirs. Our guardian may be at their repair just now.
-            let after = |pause: &Duration| {
-                keeper.bury_the_dead();
-                claim().or_else(|| {
-                    std::thread::sleep(*pause);
-                    claim()
-                })
-            };
-            PAUSES.iter().find_map(after)
-        });
-        let Some(spare) = spare else {
+        let Some(spare) = first_actor(&ring, &keeper) else {
             keeper.leave(|| {
                 ring.leave_with(participant, &[]);
                 let _ = keeper.locks.unlock(participant.into());
@@ -488,7 +475,7 @@ impl Liveness for Joiner<'_> {
 /// Reserves a participant record: it is free, its life byte is ours, and its repair byte: until
 /// the caller has joined and unlocks that, whoever asks about the record asks about the one
 /// before, whose mark and identity it may still bear.
-fn reserve_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
+pub(super) fn reserve_record(ring: &Ring, locks: &LockFile, label: &str) -> Result<u32> {
     let count = ring.participants().count();
     // Spread joiners over the records. Any start is right.
     let start = std::process::id() % count;

@@ -252,12 +252,12 @@ impl Guarded for Keeper {
         // First, so that who joins while we look makes the sleep end at once.
         round.watch_table(table.changes());
         for id in 1..=table.count() {
-            let standing = table.standing(id);
-            let identity: Identity = table.identity(id);
-            let Some(live) = table.live(id) else { continue };
             if id == self.participant {
                 continue;
             }
+            let standing = table.standing(id);
+            let identity: Identity = table.identity(id);
+            let Some(live) = table.live(id) else { continue };
             if standing == Standing::Free {
                 // About to join: killed before it tells that it has, it is there unseen.
                 if watch.is_new(id, identity, !live.is_silent() && !live.says_dead()) {

@@ -3,10 +3,13 @@
 //! The process remembers which records it has claimed. When it leaves it looks at those and no
 //! others: there are hundreds, and in a young segment most lie in pages that nobody has touched.
 
+use super::attachment::{JOIN_ATTEMPTS, PAUSES};
+use super::keeper::Keeper;
 use super::ring::Ring;
-use crate::peer::Actor;
+use crate::peer::{Actor, Standing};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a process has of the actor records of a ring.
 pub(super) struct OwnActors {
@@ -24,8 +27,31 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// An actor for `participant`, if one is free. Participants begin to look at different places.
-pub(super) fn claim(ring: &Ring, participant: u32) -> Option<Actor> {
+fn claim(ring: &Ring, participant: u32) -> Option<Actor> {
     ring.actors().claim(participant, (participant as usize).wrapping_mul(4))
+}
+
+/// An actor for the participant of `keeper`, which has just joined. The dead may still have
+/// all there are: waits a moment for their proofs, and as long as one is being repaired, also by
+/// our own guardian or another process, up to about 0.2 s.
+pub(super) fn first_actor(ring: &Ring, keeper: &Keeper) -> Option<Actor> {
+    let claim = || claim(ring, keeper.participant);
+    let table = ring.participants();
+    let mut pauses = PAUSES.into_iter();
+    for _ in 0..JOIN_ATTEMPTS {
+        let actor = claim();
+        if actor.is_some() {
+            return actor;
+        }
+        keeper.bury_the_dead();
+        let repaired = (1..=table.count()).any(|id| table.standing(id) == Standing::Dead);
+        match pauses.next().or(repaired.then_some(Duration::from_millis(1))) {
+            Some(pause) => std::thread::sleep(pause),
+            // After the look: a repair that has ended meanwhile gave them back before.
+            None => break,
+        }
+    }
+    claim()
 }
 
 impl OwnActors {

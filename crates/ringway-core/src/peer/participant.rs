@@ -224,8 +224,8 @@ impl Participants {
     /// Takes the free record `id`, and tells the guardians of the others: one that had
     /// nobody to look after has no tick, and the kernel may never tell it of this one.
     /// Until then `id` has nothing in its hands that others could miss. They are told before,
-    /// too: killed in between, it would be there and nobody look. The caller has excluded
-    /// everybody else who might.
+    /// too, and look again if its death can be heard: killed in between, it would be there and
+    /// nobody know. The caller has excluded everybody else who might.
     pub fn join(&self, id: u32, identity: Identity) {
         self.store(id, at::participant::PID, identity.pid);
         self.store(id, at::participant::PID_NAMESPACE, identity.pid_namespace);

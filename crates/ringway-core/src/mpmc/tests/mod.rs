@@ -6,6 +6,7 @@ mod block_steps;
 mod blocks;
 mod bounds;
 mod feeding;
+mod joins;
 mod liveness;
 mod liveness_roles;
 mod pids;

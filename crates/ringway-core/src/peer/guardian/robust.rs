@@ -149,7 +149,8 @@ impl Pair {
     }
 
     /// Lets go of the first page only: replacing the second one failed, and may have left a
-    /// hole that is somebody else's by now.
+    /// hole that is somebody else's by now, or all as it was. Nothing tells which; rather a page,
+    /// or a segment that stays mapped, is lost.
     fn lose_second(self) {
         // SAFETY: the first page is ours, and no list has a node in it any more.
         let _ = unsafe { munmap(self.base.as_ptr(), self.page) };
