@@ -8,7 +8,7 @@ use crate::process::global;
 use crate::sync::Ordering::SeqCst;
 use crate::wait::{self, Deadline, Woken};
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often all peers are looked after where the kernel tells of every death.
@@ -166,8 +166,10 @@ pub(super) fn run(shared: &Shared) -> ! {
         }
         pace.rounds += 1;
         let mut round = Round::new(everyone, woken);
-        for member in members() {
+        let mut next = 0;
+        while let Some((id, member)) = member_from(next) {
             member.look(&mut round);
+            next = id + 1;
         }
         let peers = std::mem::take(&mut round.peers);
         let tables = std::mem::take(&mut round.tables);
@@ -197,12 +199,13 @@ pub(super) fn run(shared: &Shared) -> ! {
     }
 }
 
-/// The members, kept alive for one round. The lock is free while they look.
-fn members() -> Vec<Arc<dyn super::Guarded>> {
-    match &global::lock().guardian {
-        Some(guardian) => guardian.members.values().filter_map(Weak::upgrade).collect(),
-        None => Vec::new(),
-    }
+/// The first member whose number is at least `id`, kept alive for one look. One at a time:
+/// a ring that is dropped meanwhile keeps its memory and its descriptor so long. The lock is
+/// free while it looks.
+fn member_from(id: u64) -> Option<(u64, Arc<dyn super::Guarded>)> {
+    let global = global::lock();
+    let mut members = global.guardian.as_ref()?.members.range(id..);
+    members.find_map(|(id, member)| Some((*id, member.upgrade()?)))
 }
 
 #[cfg(test)]
@@ -215,7 +218,9 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Enrolment, Guarded, enrol};
     use super::*;
+    use crate::sync::AtomicBool;
 
     fn after(pace: &mut Pace, woken: bool, reason: impl Fn(&mut Round)) -> Duration {
         let mut round = Round::new(false, woken);
@@ -229,6 +234,45 @@ mod tests {
         for retries in [&mut pace.retries, &mut pace.asks] {
             retries.since = retries.since.map(|since| since.checked_sub(by).unwrap());
         }
+    }
+
+    /// Looks for as long as it is told to.
+    #[derive(Default)]
+    struct Slow {
+        looks: AtomicBool,
+        enough: AtomicBool,
+    }
+
+    impl Guarded for Slow {
+        fn look(&self, _: &mut Round) {
+            self.looks.store(true, SeqCst);
+            until(|| self.enough.load(SeqCst));
+        }
+    }
+
+    fn until(true_at_last: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !true_at_last() {
+            assert!(start.elapsed() < Duration::from_secs(20), "it does not come true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_look_at_one_keeps_no_other_alive() {
+        let (slow, other) = (Arc::new(Slow::default()), Arc::new(Slow::default()));
+        other.enough.store(true, SeqCst);
+        let weak = |member: &Arc<Slow>| Arc::downgrade(&(Arc::clone(member) as Arc<dyn Guarded>));
+        let watches = [&slow, &other].map(|member| enrol(weak(member), None).unwrap());
+        watches[0].begin();
+        until(|| slow.looks.load(SeqCst));
+        // Of one that is dropped now nothing is left, neither memory nor descriptor.
+        let left = Arc::downgrade(&other);
+        drop(other);
+        let gone = left.upgrade().is_none();
+        slow.enough.store(true, SeqCst);
+        watches.into_iter().for_each(Enrolment::end);
+        assert!(gone, "kept by a look at another");
     }
 
     #[test]
