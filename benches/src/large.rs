@@ -6,6 +6,7 @@ use crate::message::Message;
 use crate::partner::{Partner, Role};
 use crate::payload;
 use crate::session::Session;
+use crate::subjects::ringway::{Policy, Roomy};
 use ringway_core::handover;
 use ringway_pipe::{Builder, Raw, ReadGrant, Receiver, Sender};
 use std::hint::black_box;
@@ -15,8 +16,10 @@ const WORKLOAD: &str = "grants";
 /// The name in the tables.
 pub const NAME: &str = "ringway_grant";
 
-/// The smallest ring: the default one.
+/// The smallest ring: the default one; for messages of [`MANY_PAGES`] and more that of
+/// [`Roomy`].
 const RING: u64 = 64 << 10;
+const MANY_PAGES: usize = 64 << 10;
 /// How many messages a ring has room for, at least; of those longer than [`LONG`] two.
 const INSIDE: u64 = 4;
 const LONG: usize = 16 << 20;
@@ -41,7 +44,8 @@ impl Grants {
     /// The pipe or the partner could not be made.
     pub fn start(size: usize) -> Fallible<Self> {
         let inside = if size > LONG { INSIDE / 2 } else { INSIDE };
-        let capacity = (inside * size as u64).next_power_of_two().max(RING);
+        let least = if size < MANY_PAGES { RING } else { Roomy::CAPACITY };
+        let capacity = (inside * size as u64).next_power_of_two().max(least);
         let (receiver, sender) = Builder::new().capacity(capacity).simplex::<Vec<u8>, Raw>()?;
         let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&receiver));
         let parcel = Parcel { bytes: bytes?, descriptors };

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 const WORKLOAD: &str = "large_queue";
 /// How many items wait at a time; of those longer than [`LONG`] half as many.
 const INSIDE: usize = 4;
+/// Bytes that wait at a time, at least, where items have [`MANY_PAGES`] and more: together with
+/// the blocks in hand more than the caches that two processors have of their own.
+const LEAST: usize = 4 << 20;
+const MANY_PAGES: usize = 64 << 10;
 /// Longer ones are streamed by copy, as they are through any pool that is shorter.
 const LONG: usize = 16 << 20;
 /// Bytes of a pool through which items are streamed.
@@ -58,7 +62,11 @@ impl<const HOW: u8> LargeItems<HOW> {
     ///
     /// The queue or the partner could not be made.
     pub fn start(size: usize) -> Fallible<Self> {
-        let places = if size > LONG { INSIDE / 2 } else { INSIDE };
+        let places = match size {
+            ..MANY_PAGES => INSIDE,
+            MANY_PAGES..=LONG => INSIDE.max(LEAST / size),
+            _ => INSIDE / 2,
+        };
         // Twice as much: one that has just taken an item still has its blocks while the next
         // is put in its place.
         let pool = if size > LONG && HOW != IN_PLACE { STREAMED } else { 2 * places * size };

@@ -40,7 +40,7 @@ use ringway_core::process::generation;
 use ringway_core::spsc::{Head, Payload, Piece};
 use ringway_core::wait::Deadline;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Room for one message in the ring. [`commit`](Self::commit) sends it; dropped, it never
 /// was.
@@ -66,6 +66,8 @@ pub struct WriteGrant<'a> {
 pub struct ReadGrant<'a> {
     half: &'a mut RecvHalf,
     head: Head,
+    /// For a writer that times what its readers do.
+    begun: Option<Instant>,
 }
 
 impl<T, C> Sender<T, C> {
@@ -249,16 +251,22 @@ impl<T, C> Receiver<T, C> {
     fn ref_until(&mut self, until: Until) -> Result<ReadGrant<'_>, RecvError> {
         let half = &mut self.half;
         if let Some(len) = half.glance(until) {
-            return Ok(ReadGrant { half, head: Head { piece: Piece::Whole, len } });
+            return Ok(ReadGrant::new(half, Head { piece: Piece::Whole, len }));
         }
         match half.next(until)? {
-            Next::Whole(head) => Ok(ReadGrant { half, head }),
+            Next::Whole(head) => Ok(ReadGrant::new(half, head)),
             Next::Stream(len) => Err(RecvError::Streamed { len }),
         }
     }
 }
 
-impl ReadGrant<'_> {
+impl<'a> ReadGrant<'a> {
+    #[inline]
+    fn new(half: &'a mut RecvHalf, head: Head) -> Self {
+        let begun = half.consumer.as_ref().and_then(|c| c.ring().read_times.begin(head.len));
+        Self { half, head, begun }
+    }
+
     fn payload(&self) -> Option<Payload<'_>> {
         self.half.payload(self.head)
     }
@@ -340,7 +348,7 @@ impl ReadGrant<'_> {
 impl Drop for ReadGrant<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.half.give_back(self.head);
+        self.half.give_back(self.head, self.begun);
     }
 }
 
@@ -351,8 +359,12 @@ impl RecvHalf {
 
     /// Releases a granted message, unless the end is not this process's any more: then
     /// another may have it already.
-    fn give_back(&mut self, head: Head) {
+    #[inline]
+    fn give_back(&mut self, head: Head, begun: Option<Instant>) {
         if self.taken == generation() && self.end.state() & CLOSED == 0 {
+            if let Some(consumer) = &self.consumer {
+                consumer.ring().read_times.end(begun, head.len);
+            }
             self.release(head);
         }
     }

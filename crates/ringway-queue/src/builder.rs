@@ -135,7 +135,9 @@ impl Builder {
     /// Holes are never lost: an item has room if the free blocks together hold it.
     ///
     /// Give it room for a few items more than may wait: one that was taken keeps its memory
-    /// until it is copied out, or its grant released.
+    /// until it is copied out, or its grant released. For a stream of items of 64 KiB and more,
+    /// 8 MiB and places for half of that are fastest: more than the caches that two processors
+    /// have of their own, so that the bytes pass through the one that they share.
     #[must_use]
     pub fn pool_size(mut self, bytes: u64) -> Self {
         self.pool = Some(bytes);

@@ -58,7 +58,9 @@
 //!
 //! A search looks at the first blocks of its class before it goes on where the last one
 //! ended. As long as getters keep up, the same few blocks are used again and again, and
-//! stay in the processors' caches.
+//! stay in the processors' caches. Longer messages that go through the cache are the exception
+//! ([`Stores`](crate::memory::Stores)): what the last getter read lies in its own cache, from
+//! where the putter would have to fetch it, so the larger blocks are taken in turn.
 //!
 //! # Hostile words
 //!
@@ -68,11 +70,13 @@
 //! before a buffer is allocated.
 
 mod chain;
+mod copies;
 mod layout;
 mod pool;
 mod word;
 
 pub(crate) use chain::{Block, Blocks, Chain};
+pub(crate) use copies::copy_out_at;
 pub use layout::PoolGeometry;
-pub(crate) use pool::{Marks, Pool, Walk, copy_out_at};
+pub(crate) use pool::{Marks, Pool, Walk};
 pub(crate) use word::Descriptor;

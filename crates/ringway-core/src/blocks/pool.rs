@@ -1,9 +1,9 @@
-//! Taking blocks, filling them, reading them, giving them back.
+//! Taking blocks and giving them back.
 
 use super::chain::{Block, Blocks, Chain};
 use super::layout::{CLASSES, Class, ENTRY, PoolGeometry, SMALL};
 use super::word::{Descriptor, Link, Owner};
-use crate::memory::{Memory, OutOfBounds, Region};
+use crate::memory::{Memory, OutOfBounds, ReadTimes, Region, Stores, Way};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::wait::Event;
@@ -15,13 +15,6 @@ const WARM: [u64; CLASSES] = [64, 16, 16];
 
 /// Blocks that one who waits looks at, at a time.
 const GLANCE: u64 = 32;
-
-/// Messages of up to this length are written past the cache: the blocks that one takes are
-/// those that the last getter read, and lie in its cache still, so that ordinary stores have to
-/// fetch each line from there. Longer ones push themselves out of it. Measured on two Zen 4
-/// processors: by copy 64 KiB took 4.7 to 4.9 us and not 7.9 to 34, 256 KiB 23 and not 27 to 41,
-/// but 512 KiB 40 and not 27 to 30.
-const STILL_CACHED: usize = 256 << 10;
 
 /// [`ENTRY`] as a length in a region.
 #[allow(clippy::cast_possible_truncation, reason = "16")]
@@ -41,19 +34,23 @@ pub(crate) struct Pool {
     classes: [Class; CLASSES],
     /// Owner word and link of each block.
     table: Region,
-    blocks: Region,
+    pub(super) blocks: Region,
     freed: Event,
     /// Where the last search of each class ended. Private memory, and only a hint.
     cursors: [AtomicU64; CLASSES],
+    /// How long messages are copied.
+    pub(super) stores: Stores,
+    read_times: ReadTimes,
 }
 
 impl Pool {
     /// The pool that `geometry` describes in `memory`; putters that find it full sleep
-    /// on `freed`.
+    /// on `freed`, and getters tell in `times` how long their copies take.
     pub(crate) fn new(
         memory: &Memory,
         geometry: PoolGeometry,
         freed: Event,
+        times: ReadTimes,
     ) -> Result<Self, OutOfBounds> {
         Ok(Self {
             table: memory.region(geometry.table_at(), geometry.blocks() * ENTRY)?,
@@ -62,12 +59,19 @@ impl Pool {
             geometry,
             freed,
             cursors: std::array::from_fn(|_| AtomicU64::new(0)),
+            stores: Stores::new(geometry.bytes(), times.clone()),
+            read_times: times,
         })
     }
 
     /// Bytes of all blocks: the longest message.
     pub(crate) fn bytes(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// How long getters take for long messages.
+    pub(crate) fn read_times(&self) -> &ReadTimes {
+        &self.read_times
     }
 
     /// What putters sleep on that found no room.
@@ -84,7 +88,7 @@ impl Pool {
         self.table.word(usize::try_from(at).ok()?)
     }
 
-    fn class_of(&self, number: u64) -> Option<&Class> {
+    pub(super) fn class_of(&self, number: u64) -> Option<&Class> {
         self.classes.iter().find(|class| (class.first..class.first + class.count).contains(&number))
     }
 
@@ -208,7 +212,10 @@ impl Pool {
         if wanted == 0 || class.count == 0 {
             return 0;
         }
-        let warm = WARM[index].min(class.count);
+        // Through the cache the same few blocks are the wrong ones for longer messages: the last
+        // getter's processor has them. Those that were free for longer lie where both find them.
+        let in_turn = index != SMALL && self.stores.way() == Way::Through;
+        let warm = if in_turn { 0 } else { WARM[index].min(class.count) };
         let cold = class.count - warm;
         // Relaxed: a hint.
         let start = cursor.load(Relaxed).checked_rem(cold).unwrap_or(0);
@@ -287,79 +294,6 @@ impl Pool {
         usize::try_from(self.size(block)).unwrap_or(usize::MAX)
     }
 
-    // ---- Copying ----------------------------------------------------------------
-
-    /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
-    pub(crate) fn write(&self, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
-        check(chain, at, src.len())?;
-        self.pieces(chain, at, src.len(), |offset, range| {
-            let src = &src[range];
-            // A copy rounds up to whole words; what is beside must stay.
-            let head = offset.next_multiple_of(8).min(offset + src.len()) - offset;
-            let (head, rest) = src.split_at(head);
-            let (middle, tail) = rest.split_at(rest.len() & !7);
-            self.patch(offset, head);
-            let at = offset.next_multiple_of(8);
-            if chain.len <= STILL_CACHED {
-                self.blocks.copy_in_for_others(at, middle)?;
-            } else {
-                self.blocks.copy_in(at, middle)?;
-            }
-            self.patch(offset + head.len() + middle.len(), tail);
-            Ok(())
-        })
-    }
-
-    /// Changes less than a word.
-    fn patch(&self, at: usize, src: &[u8]) {
-        if let Some(word) = self.blocks.word(at & !7)
-            && !src.is_empty()
-        {
-            // Relaxed: the block is the caller's, and is published with its slot.
-            let mut bytes = word.load(Relaxed).to_ne_bytes();
-            bytes[at % 8..at % 8 + src.len()].copy_from_slice(src);
-            word.store(u64::from_ne_bytes(bytes), Relaxed);
-        }
-    }
-
-    /// Copies the bytes of a chain from `at` on to `dst`. A peer may write there at any
-    /// time: the copy may hold anything, and is private.
-    pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
-        check(chain, at, dst.len())?;
-        self.pieces(chain, at, dst.len(), |offset, range| {
-            copy_out_at(&self.blocks, offset, &mut dst[range])
-        })
-    }
-
-    /// Calls `body` for each piece of the bytes `at..at + len` that lies in one block:
-    /// with its offset among the blocks' bytes, and which of the `len` bytes it is.
-    fn pieces(
-        &self,
-        chain: &Chain,
-        at: usize,
-        len: usize,
-        mut body: impl FnMut(usize, std::ops::Range<usize>) -> Result<(), OutOfBounds>,
-    ) -> Result<(), OutOfBounds> {
-        let end = at + len;
-        let (blocks, mut begin) = chain.from(at);
-        for block in blocks {
-            let number = u64::from(block.number);
-            let Some(class) = self.class_of(number) else { break };
-            let to_usize = |n: u64| usize::try_from(n).map_err(|_| OutOfBounds { at: n, len: 0 });
-            let base = to_usize(class.at + (number - class.first) * class.size)?;
-            let size = to_usize(class.size)?;
-            let (from, to) = (at.max(begin), end.min(begin + size));
-            if from < to {
-                body(base + from - begin, from - at..to - at)?;
-            }
-            begin += size;
-            if begin >= end {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     // ---- Repair -----------------------------------------------------------------
 
     /// Nothing marked, if `participant` has any block; else there is nothing to sweep.
@@ -402,31 +336,16 @@ impl Pool {
         self.entry(number.into(), true).expect("a block")
     }
 
+    /// How long messages are copied.
+    #[cfg(test)]
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
     /// How many blocks are not free, for inspection.
     pub(crate) fn used(&self) -> u64 {
         (0..self.geometry.blocks()).filter(|number| !self.owner(*number).is_free()).count() as u64
     }
-}
-
-fn check(chain: &Chain, at: usize, len: usize) -> Result<(), OutOfBounds> {
-    if at.checked_add(len).is_some_and(|end| end <= chain.len) {
-        Ok(())
-    } else {
-        Err(OutOfBounds { at: at as u64, len: len as u64 })
-    }
-}
-
-/// Copies from byte `at`, which need not be a multiple of 8, to `dst`. As
-/// [`Region::copy_out`].
-pub(crate) fn copy_out_at(region: &Region, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
-    let head = (at.next_multiple_of(8) - at).min(dst.len());
-    let (head, rest) = dst.split_at_mut(head);
-    if !head.is_empty() {
-        let mut bytes = [0; 8];
-        region.copy_out(at & !7, &mut bytes)?;
-        head.copy_from_slice(&bytes[at % 8..at % 8 + head.len()]);
-    }
-    region.copy_out(at.next_multiple_of(8), rest)
 }
 
 /// One bit per block. Private memory.

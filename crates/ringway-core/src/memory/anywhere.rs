@@ -4,7 +4,7 @@
 //! place keeps its one size for ever. Whoever writes here must be the only writer of those
 //! words by the protocol; a peer that breaks it makes wrong bytes and nothing worse.
 
-use super::{OutOfBounds, Region};
+use super::{OutOfBounds, Region, Way};
 use crate::sync::Ordering::Relaxed;
 
 /// Bytes of a word.
@@ -12,12 +12,12 @@ const WORD: usize = 8;
 
 impl Region {
     /// Copies `src` to byte `at` and changes no other byte. Relaxed, as
-    /// [`copy_in_for_others`](Self::copy_in_for_others).
+    /// [`copy_in_by`](Self::copy_in_by).
     ///
     /// # Errors
     ///
     /// [`OutOfBounds`]; nothing was written.
-    pub fn write_at(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+    pub fn write_at(&self, way: Way, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         self.inside(at, src.len())?;
         let (head, whole) = split(at, src.len());
         let (head, rest) = src.split_at(head);
@@ -25,7 +25,7 @@ impl Region {
         self.patch(at, head);
         let at = at + head.len();
         if !whole.is_empty() {
-            self.copy_in_for_others(at, whole)?;
+            self.copy_in_by(way, at, whole)?;
         }
         self.patch(at + whole.len(), tail);
         Ok(())
@@ -76,7 +76,7 @@ fn split(at: usize, len: usize) -> (usize, usize) {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use crate::memory::{Heap, Memory};
+    use crate::memory::{Heap, Memory, Way};
 
     #[test]
     fn every_place_and_length_round_trips_and_touches_no_neighbour() {
@@ -86,7 +86,7 @@ mod tests {
             for len in (0..40).chain(60..80).chain([SIZE - at]) {
                 region.copy_in(0, &[0xEE; SIZE]).unwrap();
                 let src: Vec<u8> = (1..=200).cycle().take(len).collect();
-                region.write_at(at, &src).unwrap();
+                region.write_at(Way::Past, at, &src).unwrap();
                 let mut all = vec![0; SIZE];
                 region.copy_out(0, &mut all).unwrap();
                 assert_eq!(all[at..at + len], src);
@@ -97,9 +97,11 @@ mod tests {
                 assert_eq!(back, src);
             }
         }
-        assert!(region.write_at(SIZE, &[]).is_ok() && region.read_at(SIZE, &mut []).is_ok());
+        assert!(
+            region.write_at(Way::Past, SIZE, &[]).is_ok() && region.read_at(SIZE, &mut []).is_ok()
+        );
         for (at, len) in [(SIZE, 1), (SIZE - 3, 4), (usize::MAX, 1), (SIZE + 1, 0)] {
-            assert!(region.write_at(at, &vec![0; len]).is_err());
+            assert!(region.write_at(Way::Past, at, &vec![0; len]).is_err());
             assert!(region.read_at(at, &mut vec![0; len]).is_err());
         }
     }

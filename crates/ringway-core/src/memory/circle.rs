@@ -1,7 +1,7 @@
 //! Bytes in a circle: positions grow for ever, the memory comes round.
 #![allow(unsafe_code, reason = "an index that cannot be out of bounds needs no check")]
 
-use super::{OutOfBounds, Region};
+use super::{OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
 
 /// A [`Region`] whose length is a power of two. Every position names a word of it, so there
@@ -61,23 +61,22 @@ impl Circle {
         self.region.prefetch_to_write(self.index(pos));
     }
 
-    /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in_for_others`] does: what
-    /// goes round is read at another place.
+    /// Copies `src` to `pos`, a multiple of 8, as [`Region::copy_in`] does.
     ///
     /// # Errors
     ///
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
-    pub fn copy_in(&self, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_in(&self, way: Way, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
         let at = self.index(pos);
         if src.len() <= self.region.len() - at {
             // SAFETY: `index` gives a multiple of 8 inside.
             let spot = unsafe { self.region.spot(at) };
             // SAFETY: `src` ends inside.
-            unsafe { spot.copy_in_for_others(0, src) };
+            unsafe { spot.copy_in_by(way, 0, src) };
             return Ok(());
         }
-        self.copy_in_round(at, src)
+        self.copy_in_round(way, at, src)
     }
 
     /// Copies from `pos`, a multiple of 8, to `dst`, as [`Region::copy_out`] does.
@@ -112,11 +111,11 @@ impl Circle {
     ///
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
-    pub fn write_at(&self, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
+    pub fn write_at(&self, way: Way, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
         let (at, first) = self.split(pos, src.len());
         let (before, after) = src.split_at(first);
-        self.region.write_at(at, before)?;
-        if after.is_empty() { Ok(()) } else { self.region.write_at(0, after) }
+        self.region.write_at(way, at, before)?;
+        if after.is_empty() { Ok(()) } else { self.region.write_at(way, 0, after) }
     }
 
     /// Copies from any byte `pos` to `dst`, as [`Region::read_at`] does.
@@ -143,10 +142,10 @@ impl Circle {
 
     #[cold]
     #[inline(never)]
-    fn copy_in_round(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+    fn copy_in_round(&self, way: Way, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         let (before, after) = src.split_at(self.region.len() - at);
-        self.region.copy_in_for_others(at, before)?;
-        self.region.copy_in_for_others(0, after)
+        self.region.copy_in_by(way, at, before)?;
+        self.region.copy_in_by(way, 0, after)
     }
 
     #[cold]
@@ -194,12 +193,12 @@ mod tests {
         for pos in (0..200).step_by(8).chain([0_u64.wrapping_sub(16)]) {
             for len in 0..=64 {
                 let src: Vec<u8> = (0..len).map(|i| u8::try_from(i + 1).unwrap()).collect();
-                circle.copy_in(pos, &src).unwrap();
+                circle.copy_in(Way::Past, pos, &src).unwrap();
                 let mut back = vec![0; len];
                 circle.copy_out(pos, &mut back).unwrap();
                 assert_eq!(back, src, "{len} bytes at {pos}");
             }
-            assert!(circle.copy_in(pos, &[0; 129]).is_err());
+            assert!(circle.copy_in(Way::Past, pos, &[0; 129]).is_err());
             assert!(circle.copy_out(pos, &mut [0; 129]).is_err());
         }
     }

@@ -1,7 +1,7 @@
 //! [`Memory`] under loom: every word is one of loom's atomics, made at first use and
 //! found again by its offset, so that two handles on one offset share it.
 
-use super::{OutOfBounds, Storage, check};
+use super::{OutOfBounds, Storage, Way, check};
 use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::ops::Deref;
 use std::collections::HashMap;
@@ -185,7 +185,7 @@ impl Region {
     }
 
     /// A model has no caches.
-    pub fn copy_in_for_others(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_in_by(&self, _way: Way, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         self.copy_in(at, src)
     }
 
@@ -227,8 +227,8 @@ impl<'a> Spot<'a> {
         self.region.copy_in(self.at + offset, src).expect("inside");
     }
 
-    pub(super) unsafe fn copy_in_for_others(self, offset: usize, src: &[u8]) {
-        self.region.copy_in_for_others(self.at + offset, src).expect("inside");
+    pub(super) unsafe fn copy_in_by(self, way: Way, offset: usize, src: &[u8]) {
+        self.region.copy_in_by(way, self.at + offset, src).expect("inside");
     }
 
     pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {

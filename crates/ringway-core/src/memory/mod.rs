@@ -30,8 +30,8 @@
 //!   not; a race gives a mix of old and new bytes. The private side of a copy is a live
 //!   slice, exclusively borrowed where it is written. A library `memcpy` would be the same
 //!   instructions, and undefined: the compiler may assume that its source stands still.
-//!   Copies of more than a page into a byte ring are made of stores that go past the cache
-//!   (`movntps`). The processor orders those with nothing, so a release store would publish
+//!   Long copies for another process may be made of stores that go past the cache (`movntps`;
+//!   `stores` says when). The processor orders those with nothing, so a release store would publish
 //!   them too early; each such copy ends with the fence that orders them (`sfence`) in the
 //!   same block. Whoever acquires the store then sees them like any others.
 //! * No `&[u8]`, no `&mut [u8]`, no `&T` of anything else, no `read_volatile`: none of them
@@ -81,7 +81,9 @@ mod circle;
 #[cfg(not(loom))]
 mod copy;
 mod heap;
+mod read_times;
 mod records;
+mod stores;
 
 #[cfg(not(loom))]
 mod real;
@@ -99,7 +101,9 @@ pub use loom_memory::{Memory, Region, Word32, Word64, WordArray};
 
 pub use circle::Circle;
 pub use heap::Heap;
+pub use read_times::ReadTimes;
 pub use records::{Record, Records};
+pub use stores::{LONG_COPY, Stores, Way};
 
 use core::ptr::NonNull;
 

@@ -1,7 +1,7 @@
 //! [`Memory`] over real bytes: pointers checked once, then used without a check.
 #![allow(unsafe_code, reason = "the one place that turns offsets into pointers")]
 
-use super::{OutOfBounds, Storage, check, copy};
+use super::{OutOfBounds, Storage, Way, check, copy};
 use crate::sync::{AtomicU32, AtomicU64};
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -250,13 +250,12 @@ impl Region {
         Ok(())
     }
 
-    /// As [`copy_in`](Self::copy_in), for bytes that this processor will not read itself:
-    /// long ones do not stay in its cache, from where another would have to fetch them.
+    /// As [`copy_in`](Self::copy_in), through the cache or past it.
     #[inline]
-    pub fn copy_in_for_others(&self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_in_by(&self, way: Way, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         let to = self.span(at, src.len())?;
         // SAFETY: as in `copy_in`.
-        unsafe { copy::into_shared_for_others(to, src) }
+        unsafe { copy::into_shared_by(way, to, src) }
         Ok(())
     }
 
@@ -355,17 +354,17 @@ impl<'a> Spot<'a> {
         unsafe { copy::into_shared(to, src) }
     }
 
-    /// As [`Region::copy_in_for_others`], `offset` bytes from here.
+    /// As [`Region::copy_in_by`], `offset` bytes from here.
     ///
     /// # Safety
     ///
     /// As [`copy_in`](Self::copy_in).
     #[inline]
-    pub(super) unsafe fn copy_in_for_others(self, offset: usize, src: &[u8]) {
+    pub(super) unsafe fn copy_in_by(self, way: Way, offset: usize, src: &[u8]) {
         // SAFETY: inside by the caller's promise.
         let to = unsafe { self.at.add(offset) };
         // SAFETY: as in `copy_in`.
-        unsafe { copy::into_shared_for_others(to, src) }
+        unsafe { copy::into_shared_by(way, to, src) }
     }
 
     /// As [`Region::copy_out`], `offset` bytes from here.

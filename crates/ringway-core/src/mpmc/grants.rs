@@ -31,6 +31,7 @@ use crate::sync::fence;
 use crate::wait::{Deadline, Spinner};
 use core::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Room for a message of a certain length in blocks that nobody else uses. Dropped
 /// without a commit, it never was.
@@ -161,6 +162,8 @@ pub struct ReadGrant {
     /// Whether it is known as one that keeps its slot.
     keeps_slot: bool,
     released: bool,
+    /// For those who time what getters do.
+    begun: Option<Instant>,
 }
 
 impl ReadGrant {
@@ -177,7 +180,9 @@ impl ReadGrant {
     /// For a message at `place` that this process has just taken, and looked at.
     fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
-        Self { attachment, place, contents, task: false, keeps_slot: false, released: false }
+        let begun = attachment.ring.pool.read_times().begin(contents.len());
+        let (task, keeps_slot, released) = (false, false, false);
+        Self { attachment, place, contents, task, keeps_slot, released, begun }
     }
 
     /// For a caller to keep.
@@ -229,6 +234,7 @@ impl ReadGrant {
         self.released = true;
         if !self.attachment.is_inherited() {
             self.settle();
+            self.attachment.ring.pool.read_times().end(self.begun, self.len());
             let (place, contents, task) = (self.place, &self.contents, self.task);
             self.attachment.with_actor(|ring, actor| {
                 if task {

@@ -6,7 +6,8 @@
 //! 4096                128         enqueue_pos u64: SHUTDOWN | IMMEDIATE | position       putters CAS
 //! 4224                128         dequeue_pos u64: position, marks u64                   getters CAS
 //! 4352                128         not_empty u32: event word getters sleep on
-//! 4480                128         not_full u32: event word putters sleep on
+//! 4480                128         not_full u32: event word putters sleep on;
+//!                              at 4544 how long getters' copies take (`ReadTimes`)
 //! 4608                128         tombs u64: positions ever given up;
 //!                              freed u32 at 4672: event word putters sleep on that found no blocks
 //! 4736                128         tasks_done u32: event word joiners of a joinable queue sleep on
@@ -30,6 +31,7 @@ use super::stream::RECORD;
 use super::word::MAX_PARTICIPANTS;
 use crate::blocks::PoolGeometry;
 use crate::error::{Error, Result};
+use crate::memory::ReadTimes;
 use crate::segment::{BODY, PARAMS};
 
 /// A line: what one hot word has to itself, in bytes.
@@ -37,7 +39,7 @@ pub(crate) const LINE: u64 = 128;
 
 /// Offsets in bytes.
 pub(crate) mod at {
-    use super::{BODY, LINE};
+    use super::{BODY, LINE, ReadTimes};
 
     /// A line as a length in a region.
     pub(crate) const RECORD: usize = 128;
@@ -48,6 +50,7 @@ pub(crate) mod at {
     pub(crate) const MARKS: u64 = DEQUEUE_POS + 8;
     pub(crate) const NOT_EMPTY: u64 = BODY + 2 * LINE;
     pub(crate) const NOT_FULL: u64 = BODY + 3 * LINE;
+    pub(crate) const READ_TIMES: u64 = NOT_FULL + 64;
     pub(crate) const TOMBS: u64 = BODY + 4 * LINE;
     pub(crate) const FREED: u64 = TOMBS + 64;
     pub(crate) const TASKS_DONE: u64 = BODY + 5 * LINE;
@@ -117,6 +120,7 @@ pub(crate) mod at {
     const _: () = assert!(DEQUEUE_POS / LINE != NOT_EMPTY / LINE);
     const _: () = assert!(NOT_EMPTY / LINE != NOT_FULL / LINE);
     const _: () = assert!(FREED + 4 <= TOMBS + LINE);
+    const _: () = assert!(READ_TIMES + ReadTimes::LEN <= TOMBS);
     const _: () = assert!(TOMBS + LINE <= TASKS_DONE && TASKS_DONE + LINE <= PARTICIPANTS);
     const _: () = assert!(CHANGES + 4 <= TASKS_DONE + LINE);
     // No record straddles a page.

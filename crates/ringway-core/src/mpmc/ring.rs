@@ -12,7 +12,7 @@ use super::slot::{Room, Slot};
 use super::stream::Streams;
 use super::word::{Announcement, IMMEDIATE, Phase, SHUTDOWN, State, marks};
 use crate::blocks::Pool;
-use crate::memory::{Memory, OutOfBounds, Records, Region, Word64};
+use crate::memory::{Memory, OutOfBounds, ReadTimes, Records, Region, Word64};
 use crate::peer::{Actor, Actors, Participants};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
@@ -68,6 +68,7 @@ impl Ring {
         let slots = Records::new(memory.region(geometry.slots_at, len)?, slot_size);
         let slots = slots.ok_or(OutOfBounds { at: geometry.slots_at, len })?;
         let participants = Participants::new(memory, at::PARTICIPANTS, geometry.participants)?;
+        let read_times = ReadTimes::new(memory, at::READ_TIMES)?;
         Ok(Self {
             positions: geometry.positions,
             room: Room::new(payload, geometry.is_short()),
@@ -84,7 +85,7 @@ impl Ring {
             short_len: u32::try_from(payload).ok().filter(|_| geometry.is_short()),
             leases: memory.region(geometry.leases_at, leases)?,
             lease_size: usize::try_from(geometry.lease_size()).map_err(too_large)?,
-            pool: Pool::new(memory, geometry.pool, freed)?,
+            pool: Pool::new(memory, geometry.pool, freed, read_times)?,
             streams: Streams::new(memory, &geometry)?,
             kept: Kept::default(),
             tombs_made: AtomicU64::new(0),

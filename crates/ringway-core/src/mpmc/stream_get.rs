@@ -184,7 +184,10 @@ impl Ring {
             }
         }
         to.resize(begin + many, 0);
-        if self.pool.read(&stream.chain, at, &mut to[begin..]).is_err() {
+        let begun = self.pool.read_times().begin(to.len() - begin);
+        let read = self.pool.read(&stream.chain, at, &mut to[begin..]);
+        self.pool.read_times().end(begun, to.len() - begin);
+        if read.is_err() {
             return Got::Corrupted;
         }
         let next = stream.read.at(from + many as u64);

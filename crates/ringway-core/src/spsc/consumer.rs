@@ -100,7 +100,10 @@ impl Consumer {
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
         // It fits: `head` checked the length against the ring.
-        let fitted = self.ring.data.copy_out(self.pos.wrapping_add(framing), dst);
+        let at = self.pos.wrapping_add(framing);
+        let begun = self.ring.read_times.begin(dst.len());
+        let fitted = self.ring.data.copy_out(at, dst);
+        self.ring.read_times.end(begun, dst.len());
         debug_assert!(fitted.is_ok());
     }
 

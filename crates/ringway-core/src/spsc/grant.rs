@@ -7,7 +7,7 @@
 use super::chunk::{self, HEADER, Head, Piece, TOTAL, span};
 use super::producer::RESERVE;
 use super::{Consumer, Producer, PushError};
-use crate::memory::{Circle, OutOfBounds};
+use crate::memory::{Circle, LONG_COPY, OutOfBounds, Stores, Way};
 
 /// The payload of one chunk where it lies: in two parts if it goes round the end of the
 /// ring. Bytes are copied in and out, never borrowed: the other process may write them.
@@ -16,6 +16,8 @@ pub struct Payload<'a> {
     data: &'a Circle,
     pos: u64,
     len: usize,
+    /// How long parts of it are written.
+    stores: Option<&'a Stores>,
 }
 
 impl Payload<'_> {
@@ -44,7 +46,13 @@ impl Payload<'_> {
     /// [`OutOfBounds`]; nothing was written.
     #[inline]
     pub fn write_at(&self, offset: usize, src: &[u8]) -> Result<(), OutOfBounds> {
-        self.data.write_at(self.at(offset, src.len())?, src)
+        let at = self.at(offset, src.len())?;
+        match self.stores {
+            Some(stores) if src.len() > LONG_COPY => {
+                stores.copy(src.len(), |way| self.data.write_at(way, at, src))
+            }
+            _ => self.data.write_at(Way::Through, at, src),
+        }
     }
 
     /// Copies from byte `offset` of the payload to `dst`.
@@ -88,7 +96,8 @@ impl Producer {
     /// room. Nothing else may be pushed before [`commit`](Self::commit).
     #[inline]
     pub fn reserved(&self, len: usize) -> Payload<'_> {
-        Payload { data: &self.ring().data, pos: self.pos.wrapping_add(HEADER), len }
+        let (data, pos) = (&self.ring().data, self.pos.wrapping_add(HEADER));
+        Payload { data, pos, len, stores: Some(self.stores()) }
     }
 
     /// Publishes the reserved message, or the first `len` bytes of it. Then the caller
@@ -116,6 +125,6 @@ impl Consumer {
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
         let pos = self.pos.wrapping_add(framing);
-        Payload { data: &self.ring().data, pos, len: head.len }
+        Payload { data: &self.ring().data, pos, len: head.len, stores: None }
     }
 }

@@ -8,6 +8,7 @@
 //!    260  departures  u32   counter         times a holder of the consumer's end closed
 //!    384  writable    u32   event           the producer sleeps here
 //!    388  departures  u32   counter         times a holder of the producer's end closed
+//!    448  read_times  3 u64 both            how long the consumer's copies take (`ReadTimes`)
 //!
 //! data, `capacity` bytes elsewhere in the segment: chunks
 //! ```
@@ -16,7 +17,7 @@
 //! share a line that changes only when someone sleeps, wakes or leaves: the look is a
 //! cache hit.
 
-use crate::memory::{Circle, Memory, OutOfBounds, Word32, Word64};
+use crate::memory::{Circle, Memory, OutOfBounds, ReadTimes, Word32, Word64};
 use crate::wait::Event;
 
 /// Bytes of a ring's control block.
@@ -32,12 +33,15 @@ const READABLE: u64 = 256;
 const READER_DEPARTURES: u64 = 260;
 const WRITABLE: u64 = 384;
 const WRITER_DEPARTURES: u64 = 388;
+/// Not on the line that is looked at after every message.
+const READ_TIMES: u64 = 448;
 
 const _: () = assert!(
     READ_POS - WRITE_POS >= 128
         && READABLE - READ_POS >= 128
         && WRITABLE - READABLE >= 128
         && CONTROL_LEN - WRITABLE >= 128
+        && CONTROL_LEN - READ_TIMES >= ReadTimes::LEN
 );
 
 /// Whether a ring may have `capacity` bytes: a power of two between the limits.
@@ -59,6 +63,8 @@ pub struct Direction {
     pub reader_departures: Word32,
     /// Goes up when a holder of the producer's end closes it.
     pub writer_departures: Word32,
+    /// How long the consumer takes for long messages.
+    pub read_times: ReadTimes,
 }
 
 impl Direction {
@@ -84,6 +90,7 @@ impl Direction {
             read_pos: memory.word64(at(READ_POS)?)?,
             data: Circle::new(memory.region(data, capacity)?)
                 .ok_or(OutOfBounds { at: data, len: capacity })?,
+            read_times: ReadTimes::new(memory, at(READ_TIMES)?)?,
             readable: Event::new(memory.word32(at(READABLE)?)?),
             writable: Event::new(memory.word32(at(WRITABLE)?)?),
             reader_departures: memory.word32(at(READER_DEPARTURES)?)?,

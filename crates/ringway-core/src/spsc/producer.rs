@@ -2,6 +2,7 @@
 
 use super::chunk::{self, HEADER, Piece, TOTAL, span};
 use super::{Corrupted, Direction};
+use crate::memory::{LONG_COPY, OutOfBounds, Stores, Way};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// Why a message was not written.
@@ -37,6 +38,8 @@ pub struct Producer {
     begun: bool,
     /// Up to where lines were fetched ahead.
     pub(super) fetched: u64,
+    /// How long messages are copied.
+    stores: Stores,
 }
 
 /// Always kept free by data, so that an ABORT can be written at any time, and the empty
@@ -70,6 +73,7 @@ impl Producer {
                 return Err(Corrupted("more than a ring was published and not noted down"));
             }
         }
+        let stores = Stores::new(capacity, ring.read_times.clone());
         let mut producer = Self {
             ring,
             capacity,
@@ -79,6 +83,7 @@ impl Producer {
             whole_span: capacity.min(LONGEST_CHUNK) / 4,
             begun: false,
             fetched: pos,
+            stores,
         };
         producer.refresh()?;
         Ok(producer)
@@ -266,9 +271,23 @@ impl Producer {
             at = at.wrapping_add(TOTAL);
         }
         // It fits: the caller made sure that there is room.
-        let fitted = data.copy_in(at, payload);
+        let fitted = if payload.len() > LONG_COPY {
+            self.copy_long(at, payload)
+        } else {
+            data.copy_in(Way::Through, at, payload)
+        };
         debug_assert!(fitted.is_ok());
         chunk::encode(piece, len, pos)
+    }
+
+    #[inline(never)]
+    fn copy_long(&self, at: u64, payload: &[u8]) -> Result<(), OutOfBounds> {
+        self.stores.copy(payload.len(), |way| self.ring.data.copy_in(way, at, payload))
+    }
+
+    /// How long messages are copied.
+    pub(super) fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// Makes visible what was filled from `from` on, where `header` belongs.

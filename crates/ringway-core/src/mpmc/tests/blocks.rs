@@ -1,7 +1,7 @@
 //! Messages in blocks, in one process: lengths, room, grants, wrong words.
 
 use crate::blocks::Walk;
-use crate::memory::{Heap, Memory};
+use crate::memory::{Heap, Memory, Way};
 use crate::mpmc::long::Place;
 use crate::mpmc::{
     Geometry, GetError, Meta, Options, PutError, Ring, SharedRing, TryGet, TryPut, WriteGrant,
@@ -147,6 +147,7 @@ fn the_same_few_blocks_are_used_again() {
         let mut seen = std::collections::BTreeSet::new();
         let mut most = 0;
         for n in 0..100 {
+            ring.pool.stores().settle(Way::Past);
             let chain = ring.pool.take(len, 1).unwrap();
             most = chain.blocks.len();
             seen.extend(chain.blocks.iter().map(|block| block.number));
@@ -155,6 +156,21 @@ fn the_same_few_blocks_are_used_again() {
             assert_eq!(get(&ring, &mut actor), Ok(n));
         }
         assert_eq!(seen.len(), most, "{len} bytes");
+    }
+}
+
+#[test]
+fn through_the_cache_long_messages_take_blocks_in_turn() {
+    let ring = pooled(4, 4 << 20, 0);
+    ring.pool.stores().settle(Way::Through);
+    let mut last = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        // Whole ones of the largest.
+        let chain = ring.pool.take(8 << 15, 1).unwrap();
+        let blocks: std::collections::BTreeSet<_> = chain.blocks.iter().map(|b| b.number).collect();
+        ring.pool.free_all(&chain.blocks);
+        assert!(blocks.is_disjoint(&last), "again those that were just read");
+        last = blocks;
     }
 }
 

@@ -1,0 +1,103 @@
+//! Filling blocks, and reading them.
+
+use super::chain::Chain;
+use super::pool::Pool;
+use crate::memory::{LONG_COPY, OutOfBounds, Region, Way};
+use crate::sync::Ordering::Relaxed;
+
+impl Pool {
+    /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
+    pub(crate) fn write(&self, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        check(chain, at, src.len())?;
+        if src.len() > LONG_COPY {
+            return self.stores.copy(src.len(), |way| self.write_by(way, chain, at, src));
+        }
+        self.write_by(Way::Through, chain, at, src)
+    }
+
+    fn write_by(&self, way: Way, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        self.pieces(chain, at, src.len(), |offset, range| {
+            let src = &src[range];
+            // A copy rounds up to whole words; what is beside must stay.
+            let head = offset.next_multiple_of(8).min(offset + src.len()) - offset;
+            let (head, rest) = src.split_at(head);
+            let (middle, tail) = rest.split_at(rest.len() & !7);
+            self.patch(offset, head);
+            let at = offset.next_multiple_of(8);
+            self.blocks.copy_in_by(way, at, middle)?;
+            self.patch(offset + head.len() + middle.len(), tail);
+            Ok(())
+        })
+    }
+
+    /// Changes less than a word.
+    fn patch(&self, at: usize, src: &[u8]) {
+        if let Some(word) = self.blocks.word(at & !7)
+            && !src.is_empty()
+        {
+            // Relaxed: the block is the caller's, and is published with its slot.
+            let mut bytes = word.load(Relaxed).to_ne_bytes();
+            bytes[at % 8..at % 8 + src.len()].copy_from_slice(src);
+            word.store(u64::from_ne_bytes(bytes), Relaxed);
+        }
+    }
+
+    /// Copies the bytes of a chain from `at` on to `dst`. A peer may write there at any
+    /// time: the copy may hold anything, and is private.
+    pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        check(chain, at, dst.len())?;
+        self.pieces(chain, at, dst.len(), |offset, range| {
+            copy_out_at(&self.blocks, offset, &mut dst[range])
+        })
+    }
+
+    /// Calls `body` for each piece of the bytes `at..at + len` that lies in one block:
+    /// with its offset among the blocks' bytes, and which of the `len` bytes it is.
+    fn pieces(
+        &self,
+        chain: &Chain,
+        at: usize,
+        len: usize,
+        mut body: impl FnMut(usize, std::ops::Range<usize>) -> Result<(), OutOfBounds>,
+    ) -> Result<(), OutOfBounds> {
+        let end = at + len;
+        let (blocks, mut begin) = chain.from(at);
+        for block in blocks {
+            let number = u64::from(block.number);
+            let Some(class) = self.class_of(number) else { break };
+            let to_usize = |n: u64| usize::try_from(n).map_err(|_| OutOfBounds { at: n, len: 0 });
+            let base = to_usize(class.at + (number - class.first) * class.size)?;
+            let size = to_usize(class.size)?;
+            let (from, to) = (at.max(begin), end.min(begin + size));
+            if from < to {
+                body(base + from - begin, from - at..to - at)?;
+            }
+            begin += size;
+            if begin >= end {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(chain: &Chain, at: usize, len: usize) -> Result<(), OutOfBounds> {
+    if at.checked_add(len).is_some_and(|end| end <= chain.len) {
+        Ok(())
+    } else {
+        Err(OutOfBounds { at: at as u64, len: len as u64 })
+    }
+}
+
+/// Copies from byte `at`, which need not be a multiple of 8, to `dst`. As
+/// [`Region::copy_out`].
+pub(crate) fn copy_out_at(region: &Region, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    let head = (at.next_multiple_of(8) - at).min(dst.len());
+    let (head, rest) = dst.split_at_mut(head);
+    if !head.is_empty() {
+        let mut bytes = [0; 8];
+        region.copy_out(at & !7, &mut bytes)?;
+        head.copy_from_slice(&bytes[at % 8..at % 8 + head.len()]);
+    }
+    region.copy_out(at.next_multiple_of(8), rest)
+}

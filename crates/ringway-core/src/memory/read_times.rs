@@ -1,0 +1,80 @@
+//! How long readers take for long messages, as they tell writers.
+
+use super::{LONG_COPY, Memory, OutOfBounds, Word64};
+use crate::sync::Ordering::Relaxed;
+use std::time::Instant;
+
+/// What readers tell of their copies, in shared memory: 24 bytes. Guesses: whatever is there
+/// chooses between two ways that are both right.
+///
+/// A copy counts, and so does looking at a message where it lies, from its beginning to its
+/// release. If a writer dies while it tries, readers go on timing, some 50 ns a copy, until another
+/// writer has tried.
+#[derive(Clone)]
+pub struct ReadTimes {
+    wanted: Word64,
+    nanos: Word64,
+    bytes: Word64,
+}
+
+impl ReadTimes {
+    /// Bytes of the words.
+    pub const LEN: u64 = 24;
+
+    /// The words at byte `at`, a multiple of 8.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`] if the memory ends before.
+    pub fn new(memory: &Memory, at: u64) -> Result<Self, OutOfBounds> {
+        let word = |offset| match at.checked_add(offset) {
+            Some(at) => memory.word64(at),
+            None => Err(OutOfBounds { at, len: Self::LEN }),
+        };
+        Ok(Self { wanted: word(0)?, nanos: word(8)?, bytes: word(16)? })
+    }
+
+    /// A message of `len` bytes is about to be copied, or looked at where it lies. `None` if
+    /// nobody wants to know.
+    #[inline]
+    pub fn begin(&self, len: usize) -> Option<Instant> {
+        // Relaxed, as all here: guesses, which guard no data.
+        (len > LONG_COPY && self.wanted()).then(Instant::now)
+    }
+
+    /// That was done.
+    #[inline]
+    pub fn end(&self, begun: Option<Instant>, len: usize) {
+        if let Some(begun) = begun {
+            self.tell(begun, len as u64);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, begun: Instant, len: u64) {
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Slower than any memory: the reader did something else, or had no processor.
+        if nanos <= len {
+            self.add(nanos, len);
+        }
+    }
+
+    pub(super) fn add(&self, nanos: u64, bytes: u64) {
+        self.nanos.fetch_add(nanos, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn wanted(&self) -> bool {
+        self.wanted.load(Relaxed) != 0
+    }
+
+    pub(super) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted.into(), Relaxed);
+    }
+
+    /// What was told so far: nanoseconds and bytes.
+    pub(super) fn told(&self) -> (u64, u64) {
+        (self.nanos.load(Relaxed), self.bytes.load(Relaxed))
+    }
+}
