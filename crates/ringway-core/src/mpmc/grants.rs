@@ -243,6 +243,10 @@ impl ReadGrant {
                     ring.release_contents(actor, place, contents);
                 }
             });
+            if self.keeps_slot {
+                // As for those in records, which `vacate` tells of.
+                self.attachment.ring.note_end();
+            }
         }
     }
 }
