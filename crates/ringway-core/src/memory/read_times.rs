@@ -4,8 +4,9 @@ use super::{LONG_COPY, Memory, OutOfBounds, Word64};
 use crate::sync::Ordering::Relaxed;
 use std::time::Instant;
 
-/// What readers tell of their copies, in shared memory: 24 bytes. Guesses: whatever is there
-/// chooses between two ways that are both right.
+/// What readers tell of their copies, in shared memory: 24 bytes on a line of 64 of their own,
+/// which changes only while a writer tries. Guesses: whatever is there chooses between two ways
+/// that are both right.
 ///
 /// A copy counts, and so does looking at a message where it lies, from its beginning to its
 /// release. If a writer dies while it tries, readers go on timing, some 50 ns a copy, until another
@@ -53,10 +54,8 @@ impl ReadTimes {
     #[cold]
     fn tell(&self, begun: Instant, len: u64) {
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Slower than any memory: the reader did something else, or had no processor.
-        if nanos <= len {
-            self.add(nanos, len);
-        }
+        // Slower than any memory: the reader did something else, too, or had no processor.
+        self.add(nanos.min(len), len);
     }
 
     pub(super) fn add(&self, nanos: u64, bytes: u64) {
