@@ -53,8 +53,8 @@ impl Way {
     }
 }
 
-/// The least and the most bytes of a lap. Through more than that nobody sends as long as messages
-/// take: a writer that is so far ahead stays with the way that it begins with.
+/// The least and the most bytes of a lap. Where more go round, the reader may be further behind
+/// than a lap, and then the writer stays with the way that it begins with.
 const LAP: core::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
 /// The most bytes of which a way's cost is taken.
 const WINDOW: u64 = 8 << 20;
