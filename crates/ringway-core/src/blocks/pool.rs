@@ -44,7 +44,7 @@ pub(crate) struct Pool {
     cursors: [AtomicU64; CLASSES],
     /// How long messages are copied.
     pub(super) stores: Stores,
-    read_times: ReadTimes,
+    pub(super) read_times: ReadTimes,
 }
 
 impl Pool {

@@ -1,8 +1,13 @@
 //! How long readers take for long messages, as they tell writers.
 
-use super::{LONG_COPY, Memory, OutOfBounds, Word64};
+use super::{LONG_COPY, Memory, OutOfBounds, Way, Word64};
 use crate::sync::Ordering::Relaxed;
 use std::time::Instant;
+
+/// Somebody wants to know.
+const WANTED: u64 = 1;
+/// A writer's copies go through the cache, where the reader's are quicker another way.
+const THROUGH: u64 = 2;
 
 /// What readers tell of their copies, in shared memory: 24 bytes on a line of 64 of their own,
 /// which changes only while a writer tries. Guesses: whatever is there chooses between two ways
@@ -13,7 +18,8 @@ use std::time::Instant;
 /// writer has tried.
 #[derive(Clone)]
 pub struct ReadTimes {
-    wanted: Word64,
+    /// [`WANTED`] and [`THROUGH`].
+    wishes: Word64,
     nanos: Word64,
     bytes: Word64,
 }
@@ -32,7 +38,7 @@ impl ReadTimes {
             Some(at) => memory.word64(at),
             None => Err(OutOfBounds { at, len: Self::LEN }),
         };
-        Ok(Self { wanted: word(0)?, nanos: word(8)?, bytes: word(16)? })
+        Ok(Self { wishes: word(0)?, nanos: word(8)?, bytes: word(16)? })
     }
 
     /// A message of `len` bytes is about to be copied, or looked at where it lies. `None` if
@@ -65,11 +71,19 @@ impl ReadTimes {
 
     #[inline]
     pub(super) fn wanted(&self) -> bool {
-        self.wanted.load(Relaxed) != 0
+        self.wishes.load(Relaxed) & WANTED != 0
     }
 
-    pub(super) fn want(&self, wanted: bool) {
-        self.wanted.store(wanted.into(), Relaxed);
+    /// The way that the writer's copies go, or one of several writers' do.
+    #[inline]
+    pub fn way(&self, len: usize) -> Way {
+        let through = len > LONG_COPY && self.wishes.load(Relaxed) & THROUGH != 0;
+        if through { Way::Through } else { Way::Past }
+    }
+
+    pub(super) fn want(&self, wanted: bool, way: Way) {
+        let through = if way == Way::Through { THROUGH } else { 0 };
+        self.wishes.store(u64::from(wanted) * WANTED | through, Relaxed);
     }
 
     /// What was told so far: nanoseconds and bytes.

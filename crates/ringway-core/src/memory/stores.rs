@@ -203,7 +203,7 @@ impl Stores {
             Step::Other => (trial.kept.other(), window),
         };
         let enough = if way == trial.kept { u64::MAX } else { trial.enough_of(bytes) };
-        self.readers.want(step != Step::Settled);
+        self.readers.want(step != Step::Settled, way);
         self.past.store(way == Way::Past, Relaxed);
         self.timed.store(step != Step::Settled, Relaxed);
         self.enough.store(enough, Relaxed);
