@@ -61,8 +61,12 @@ const WINDOW: u64 = 8 << 20;
 /// Laps between two trials. A trial in vain takes a lap and a window of the other way, two of each
 /// if that was better in the first round, and ends as soon as the writer's time alone is half as
 /// much again as that of both sides.
-const LAPS_BETWEEN: u64 = 256;
-/// Laps before the first.
+const LAPS_BETWEEN: u64 = 8 * GLANCES as u64;
+/// In between so many single copies are timed: two in a row that take more than twice the time
+/// that copies did in the last trial are reason for the next. Processors that move apart are met
+/// so.
+const GLANCES: u32 = 32;
+/// Laps before the first trial.
 const LAPS_BEFORE: u64 = 4;
 
 /// What this process knows about its copies into one ring or pool. Private memory but for
@@ -95,6 +99,9 @@ struct Trial {
     other_cost: Cost,
     /// Whether this is the second round.
     again: bool,
+    /// Glances since the last trial, and how many of the last met slow copies.
+    glances: u32,
+    slow: u32,
     /// What readers had told before this window.
     told: (u64, u64),
 }
@@ -110,6 +117,8 @@ struct Cost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Settled,
+    /// One copy is timed.
+    Glance,
     /// The way that is kept is timed. In the second round it is warmed up before.
     WarmKept,
     Kept,
@@ -129,6 +138,8 @@ impl Stores {
             kept_cost: Cost::NONE,
             other_cost: Cost::NONE,
             again: false,
+            glances: GLANCES,
+            slow: 0,
             told: (0, 0),
         };
         Self {
@@ -196,14 +207,15 @@ impl Stores {
         let step = trial.next(cost);
         let window = self.lap.min(WINDOW);
         let (way, bytes) = match step {
-            Step::Settled => (trial.kept, self.lap * LAPS_BETWEEN),
+            Step::Settled => (trial.kept, self.lap * LAPS_BETWEEN / u64::from(GLANCES)),
+            Step::Glance => (trial.kept, 1),
             Step::WarmKept => (trial.kept, self.lap),
             Step::Kept => (trial.kept, window),
             Step::WarmOther => (trial.kept.other(), self.lap),
             Step::Other => (trial.kept.other(), window),
         };
         let enough = if way == trial.kept { u64::MAX } else { trial.enough_of(bytes) };
-        self.readers.want(step != Step::Settled, way);
+        self.readers.want(!matches!(step, Step::Settled | Step::Glance), way);
         self.past.store(way == Way::Past, Relaxed);
         self.timed.store(step != Step::Settled, Relaxed);
         self.enough.store(enough, Relaxed);
@@ -244,12 +256,24 @@ impl Trial {
         kept.saturating_add(kept / 2).max(1)
     }
 
+    /// Whether the copy of a glance was slow, and that of the one before.
+    fn is_slow_again(&mut self, cost: Cost) -> bool {
+        let slow = cost.writing / 2 > self.kept_cost.writing;
+        self.slow = if slow { self.slow + 1 } else { 0 };
+        self.slow > 1
+    }
+
     /// Goes on after a step of that cost.
     fn next(&mut self, cost: Cost) -> Step {
         let hopeless = cost.writing / 3 * 2 > self.kept_cost.sum();
         self.step = match self.step {
-            Step::Settled => {
-                self.again = false;
+            Step::Settled if self.glances < GLANCES => {
+                self.glances += 1;
+                Step::Glance
+            }
+            Step::Glance if !self.is_slow_again(cost) => Step::Settled,
+            Step::Settled | Step::Glance => {
+                (self.again, self.glances, self.slow) = (false, 0, 0);
                 Step::Kept
             }
             Step::WarmKept => Step::Kept,
@@ -269,7 +293,7 @@ impl Trial {
                 }
                 let better = !hopeless && self.other_cost.is_clearly_less(self.kept_cost);
                 if better && self.again {
-                    self.kept = self.kept.other();
+                    (self.kept, self.kept_cost) = (self.kept.other(), self.other_cost);
                 }
                 let go_on = better && !self.again;
                 self.again = true;
@@ -349,6 +373,16 @@ mod tests {
         assert_eq!(stores.way(), Way::Through);
         // Nothing is copied out: by the writer's time alone.
         copies(&stores, 600, COPY, costs((1600, 0), (1200, 0)));
+        assert_eq!(stores.way(), Way::Past);
+    }
+
+    /// It is not waited for until the next trial is due.
+    #[test]
+    fn processors_that_move_apart_are_met_soon() {
+        let stores = stores(ROOM);
+        copies(&stores, 20, COPY, costs((1600, 1600), (1200, 4500)));
+        assert_eq!(stores.way(), Way::Through);
+        copies(&stores, 30, COPY, costs((13_000, 12_000), (2100, 4200)));
         assert_eq!(stores.way(), Way::Past);
     }
 
