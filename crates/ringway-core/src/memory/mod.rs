@@ -84,6 +84,7 @@ mod heap;
 mod read_times;
 mod records;
 mod stores;
+mod trial;
 
 #[cfg(not(loom))]
 mod real;

@@ -25,6 +25,7 @@
 //! | 8 MiB | 1.6 to 2.3, 4.5 | 12, 4.1 |
 
 use super::ReadTimes;
+use super::trial::{Cost, Step, Trial};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicBool, AtomicU64};
 use std::sync::Mutex;
@@ -45,7 +46,7 @@ pub enum Way {
 }
 
 impl Way {
-    fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         match self {
             Self::Through => Self::Past,
             Self::Past => Self::Through,
@@ -58,14 +59,8 @@ impl Way {
 const LAP: core::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
 /// The most bytes of which a way's cost is taken.
 const WINDOW: u64 = 8 << 20;
-/// Laps between two trials. A trial in vain takes a lap and a window of the other way, two of each
-/// if that was better in the first round, and ends as soon as the writer's time alone is half as
-/// much again as that of both sides.
-const LAPS_BETWEEN: u64 = 8 * GLANCES as u64;
-/// In between so many single copies are timed: two in a row that take more than twice the time
-/// that copies did in the last trial are reason for the next. Processors that move apart are met
-/// so.
-const GLANCES: u32 = 32;
+/// Laps between two glances.
+const LAPS_BETWEEN: u64 = 8;
 /// Laps before the first trial.
 const LAPS_BEFORE: u64 = 4;
 
@@ -89,59 +84,11 @@ pub struct Stores {
     trial: Mutex<Trial>,
 }
 
-/// How far a trial has come.
-struct Trial {
-    step: Step,
-    /// The way that is kept.
-    kept: Way,
-    /// The best of the way that is kept and the worst of the other.
-    kept_cost: Cost,
-    other_cost: Cost,
-    /// Whether this is the second round.
-    again: bool,
-    /// Glances since the last trial, and how many of the last met slow copies.
-    glances: u32,
-    slow: u32,
-    /// What readers had told before this window.
-    told: (u64, u64),
-}
-
-/// Nanoseconds a MiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cost {
-    writing: u64,
-    /// Unknown where readers have not told.
-    reading: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Settled,
-    /// One copy is timed.
-    Glance,
-    /// The way that is kept is timed. In the second round it is warmed up before.
-    WarmKept,
-    Kept,
-    /// So is the other, once all lines have been written that way.
-    WarmOther,
-    Other,
-}
-
 impl Stores {
     /// For memory in which `room` bytes go round. Begins past the cache: far processors lose
     /// more by the wrong way than near ones do.
     pub fn new(room: u64, readers: ReadTimes) -> Self {
         let lap = room.clamp(*LAP.start(), *LAP.end());
-        let trial = Trial {
-            step: Step::Settled,
-            kept: Way::Past,
-            kept_cost: Cost::NONE,
-            other_cost: Cost::NONE,
-            again: false,
-            glances: GLANCES,
-            slow: 0,
-            told: (0, 0),
-        };
         Self {
             lap,
             past: AtomicBool::new(true),
@@ -151,7 +98,7 @@ impl Stores {
             enough: AtomicU64::new(u64::MAX),
             step: AtomicU64::new(lap * LAPS_BEFORE),
             readers,
-            trial: Mutex::new(trial),
+            trial: Mutex::new(Trial::new(Way::Past)),
         }
     }
 
@@ -207,7 +154,7 @@ impl Stores {
         let step = trial.next(cost);
         let window = self.lap.min(WINDOW);
         let (way, bytes) = match step {
-            Step::Settled => (trial.kept, self.lap * LAPS_BETWEEN / u64::from(GLANCES)),
+            Step::Settled => (trial.kept, self.lap * LAPS_BETWEEN),
             Step::Glance => (trial.kept, 1),
             Step::WarmKept => (trial.kept, self.lap),
             Step::Kept => (trial.kept, window),
@@ -222,85 +169,6 @@ impl Stores {
         self.spent.store(0, Relaxed);
         self.step.store(bytes, Relaxed);
         self.left.store(bytes, Relaxed);
-    }
-}
-
-impl Cost {
-    const NONE: Self = Self { writing: 0, reading: None };
-
-    /// Of so many nanoseconds and bytes, written and read.
-    fn of(written: (u64, u64), read: (u64, u64)) -> Self {
-        let each = |(nanos, bytes): (u64, u64)| nanos.saturating_mul(1 << 20).checked_div(bytes);
-        Self { writing: each(written).unwrap_or(0), reading: each(read) }
-    }
-
-    fn sum(self) -> u64 {
-        self.writing.saturating_add(self.reading.unwrap_or(0))
-    }
-
-    /// Whether both are of two sides, or both of one.
-    fn is_like(self, other: Self) -> bool {
-        self.reading.is_some() == other.reading.is_some()
-    }
-
-    /// Whether this is less by more than an eighth: else it is noise.
-    fn is_clearly_less(self, than: Self) -> bool {
-        self.is_like(than) && self.sum().saturating_mul(8) < than.sum().saturating_mul(7)
-    }
-}
-
-impl Trial {
-    /// Nanoseconds of writing so many bytes after which the other way is given up.
-    fn enough_of(&self, bytes: u64) -> u64 {
-        let kept = self.kept_cost.sum().saturating_mul(bytes) >> 20;
-        kept.saturating_add(kept / 2).max(1)
-    }
-
-    /// Whether the copy of a glance was slow, and that of the one before.
-    fn is_slow_again(&mut self, cost: Cost) -> bool {
-        let slow = cost.writing / 2 > self.kept_cost.writing;
-        self.slow = if slow { self.slow + 1 } else { 0 };
-        self.slow > 1
-    }
-
-    /// Goes on after a step of that cost.
-    fn next(&mut self, cost: Cost) -> Step {
-        let hopeless = cost.writing / 3 * 2 > self.kept_cost.sum();
-        self.step = match self.step {
-            Step::Settled if self.glances < GLANCES => {
-                self.glances += 1;
-                Step::Glance
-            }
-            Step::Glance if !self.is_slow_again(cost) => Step::Settled,
-            Step::Settled | Step::Glance => {
-                (self.again, self.glances, self.slow) = (false, 0, 0);
-                Step::Kept
-            }
-            Step::WarmKept => Step::Kept,
-            Step::Kept => {
-                let alike = cost.is_like(self.kept_cost);
-                if !self.again || !alike || cost.sum() < self.kept_cost.sum() {
-                    self.kept_cost = cost;
-                }
-                Step::WarmOther
-            }
-            Step::WarmOther if hopeless => Step::Settled,
-            Step::WarmOther => Step::Other,
-            Step::Other => {
-                let alike = cost.is_like(self.other_cost);
-                if !self.again || !alike || cost.sum() > self.other_cost.sum() {
-                    self.other_cost = cost;
-                }
-                let better = !hopeless && self.other_cost.is_clearly_less(self.kept_cost);
-                if better && self.again {
-                    (self.kept, self.kept_cost) = (self.kept.other(), self.other_cost);
-                }
-                let go_on = better && !self.again;
-                self.again = true;
-                if go_on { Step::WarmKept } else { Step::Settled }
-            }
-        };
-        self.step
     }
 }
 
@@ -408,33 +276,6 @@ mod tests {
         };
         copies(&stores, 4000, COPY, noisy);
         assert_eq!(stores.way(), Way::Past);
-    }
-
-    #[test]
-    fn better_once_is_not_enough() {
-        let cost = |writing| Cost { writing, reading: Some(10) };
-        let steps = [
-            (cost(0), Step::Kept),
-            (cost(90), Step::WarmOther),
-            (cost(0), Step::Other),
-            (cost(40), Step::WarmKept),
-            (cost(0), Step::Kept),
-            (cost(90), Step::WarmOther),
-            (cost(0), Step::Other),
-        ];
-        for (last, kept) in [
-            (cost(50), Way::Through),
-            (cost(89), Way::Past),
-            (Cost { reading: None, ..cost(50) }, Way::Past),
-        ] {
-            let stores = stores(ROOM);
-            let mut trial = stores.trial.lock().unwrap();
-            for (cost, step) in steps {
-                assert_eq!(trial.next(cost), step);
-            }
-            assert_eq!(trial.next(last), Step::Settled);
-            assert_eq!(trial.kept, kept, "{last:?}");
-        }
     }
 
     #[test]
