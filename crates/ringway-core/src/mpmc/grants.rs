@@ -26,7 +26,7 @@ use super::word::{IMMEDIATE, SHUTDOWN};
 use crate::blocks::{Chain, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
-use crate::sync::Ordering::SeqCst;
+use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::fence;
 use crate::wait::{Deadline, Spinner};
 use core::fmt;
@@ -383,11 +383,9 @@ fn reserve_once(
         let limit = ring.max_kept();
         return Try::Done(Err(PutError::TooLong { len, limit }));
     }
-    // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
-    // owner words; who frees a block changes its word by a SeqCst RMW before the look for
-    // sleepers. One of the two sees the other.
-    fence(SeqCst);
-    if ring.enqueue_pos.load(SeqCst) & refused != 0 {
+    // Relaxed: a look. A shutdown is no later than the commit, and who may sleep on this has
+    // looked at it behind a fence.
+    if ring.enqueue_pos.load(Relaxed) & refused != 0 {
         return Try::Done(Err(PutError::ShutDown));
     }
     match ring.pool.take(len, attachment.participant()) {
@@ -406,7 +404,9 @@ fn reserve_waiting(
     refused: u64,
 ) -> Try<WriteGrant, PutError> {
     let ring = &attachment.ring;
-    // ORDERING event-announce (SeqCst): as in `reserve_once`.
+    // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
+    // owner words; who frees a block changes its word by a SeqCst RMW before the look for
+    // sleepers. One of the two sees the other.
     fence(SeqCst);
     let refused_now = ring.enqueue_pos.load(SeqCst) & refused != 0;
     if refused_now || len > ring.pool.bytes() || ring.pool.has_room(len) {
