@@ -45,6 +45,7 @@ use crate::{Pod, Queue, Raw};
 use core::fmt;
 use ringway_codec::{Codec, DecodeError};
 use ringway_core::mpmc;
+use ringway_core::wait::Deadline;
 use std::time::Duration;
 
 /// A range that is not inside a granted item.
@@ -71,14 +72,13 @@ pub struct RangeError {
 #[must_use = "a grant that is not committed is given up"]
 pub struct WriteGrant<'q> {
     inner: &'q Inner,
-    room: Room,
+    room: Room<'q>,
 }
 
-enum Room {
+enum Room<'q> {
     /// What fits a slot is written to the slot in one go.
     Private(Vec<u8>),
-    /// Boxed for the size of errors that give it back.
-    Blocks(Box<mpmc::WriteGrant>),
+    Blocks(mpmc::WriteGrant<'q>),
 }
 
 /// An item that was taken and whose memory is still in use. Nobody else gets it
@@ -118,7 +118,7 @@ impl<'q> WriteGrant<'q> {
         let room = if len <= inner.ring.payload_size() {
             Room::Private(vec![0; len])
         } else {
-            Room::Blocks(Box::new(inner.reserve(len, until)?))
+            Room::Blocks(inner.reserve(len, until)?)
         };
         Ok(Self { inner, room })
     }
@@ -491,44 +491,84 @@ impl fmt::Debug for ReadGrant {
 }
 
 impl Inner {
-    fn reserve(&self, len: usize, until: Until) -> Result<mpmc::WriteGrant, PutReason> {
-        let reserved = match until {
-            Until::Now => self.ring.try_reserve(len),
-            Until::Deadline(deadline) => crate::scratch::putting(self.policy, |spinner| {
-                loop {
-                    match self.ring.reserve(len, spinner, deadline) {
-                        Err(mpmc::PutError::Interrupted) => {}
-                        other => break other,
-                    }
+    #[inline]
+    fn reserve(&self, len: usize, until: Until) -> Result<mpmc::WriteGrant<'_>, PutReason> {
+        match (self.ring.try_reserve(len), until) {
+            (Ok(grant), _) => Ok(grant),
+            (Err(mpmc::PutError::NoMemory), Until::Deadline(deadline)) => {
+                self.wait_to_reserve(len, deadline)
+            }
+            (Err(error), _) => Err(put_reason(error, self.ring.label())),
+        }
+    }
+
+    #[cold]
+    fn wait_to_reserve(
+        &self,
+        len: usize,
+        deadline: Deadline,
+    ) -> Result<mpmc::WriteGrant<'_>, PutReason> {
+        let reserved = crate::scratch::putting(self.policy, |spinner| {
+            loop {
+                match self.ring.reserve(len, spinner, deadline) {
+                    Err(mpmc::PutError::Interrupted) => {}
+                    other => break other,
                 }
-            }),
-        };
+            }
+        });
         reserved.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    fn commit(&self, grant: &mut mpmc::WriteGrant, until: Until) -> Result<(), PutReason> {
+    #[inline]
+    fn commit(&self, grant: &mut mpmc::WriteGrant<'_>, until: Until) -> Result<(), PutReason> {
+        use mpmc::PutError::{Contended, Full};
         if let Some(overflow) = self.overflow() {
             return overflow.commit(grant);
         }
-        let put = match until {
-            Until::Now => grant.try_commit(),
-            Until::Deadline(deadline) => crate::scratch::putting(self.policy, |spinner| {
-                loop {
-                    match grant.commit(spinner, deadline) {
-                        Err(mpmc::PutError::Interrupted) => {}
-                        other => break other,
-                    }
+        match (grant.try_commit(), until) {
+            (Ok(()), _) => Ok(()),
+            (Err(Full | Contended), Until::Deadline(deadline)) => {
+                self.wait_to_commit(grant, deadline)
+            }
+            (Err(error), _) => Err(put_reason(error, self.ring.label())),
+        }
+    }
+
+    #[cold]
+    fn wait_to_commit(
+        &self,
+        grant: &mut mpmc::WriteGrant<'_>,
+        deadline: Deadline,
+    ) -> Result<(), PutReason> {
+        let put = crate::scratch::putting(self.policy, |spinner| {
+            loop {
+                match grant.commit(spinner, deadline) {
+                    Err(mpmc::PutError::Interrupted) => {}
+                    other => break other,
                 }
-            }),
-        };
+            }
+        });
         put.map_err(|error| put_reason(error, self.ring.label()))
     }
 
+    #[inline]
     fn get_ref(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
+        if !self.counts_tasks() {
+            use mpmc::GetError::{Contended, Empty};
+            match (self.ring.try_get_ref(), until) {
+                (Ok(grant), _) => return Ok(grant),
+                (Err(Empty | Contended), Until::Deadline(_)) => {}
+                (Err(error), _) => return Err(get_error(error, self.ring.label())),
+            }
+        }
+        self.get_ref_slow(until)
+    }
+
+    #[cold]
+    fn get_ref_slow(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
         let (ring, tasks) = (&self.ring, self.counts_tasks());
         let got = match until {
-            Until::Now if tasks => ring.try_get_ref_task(),
-            Until::Now => ring.try_get_ref(),
+            Until::Now => ring.try_get_ref_task(),
             Until::Deadline(deadline) => crate::scratch::getting(self.policy, |spinner| {
                 loop {
                     let got = match tasks {

@@ -38,13 +38,13 @@ use std::time::Instant;
 ///
 /// Bytes that are not written have any value, such as that of earlier messages.
 #[must_use = "a grant that is not committed is given up"]
-pub struct WriteGrant {
-    attachment: Arc<Attachment>,
+pub struct WriteGrant<'a> {
+    attachment: &'a Arc<Attachment>,
     chain: Chain,
     committed: bool,
 }
 
-impl WriteGrant {
+impl WriteGrant<'_> {
     /// Bytes of the message.
     pub fn len(&self) -> usize {
         self.chain.len
@@ -81,11 +81,16 @@ impl WriteGrant {
     /// As [`SharedRing::try_put`].
     pub fn try_commit(&mut self) -> Result<(), PutError> {
         self.check_owner()?;
-        let attachment = Arc::clone(&self.attachment);
-        let first = self.commit_once(&attachment, Ring::try_put_chain);
-        let result =
-            retry(&attachment, first, || self.commit_once(&attachment, Ring::try_put_chain));
-        result.unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
+        match self.commit_once(Ring::try_put_chain) {
+            Try::Done(result) => result,
+            first => self.retry_commit(first),
+        }
+    }
+
+    #[cold]
+    fn retry_commit(&mut self, first: Try<(), PutError>) -> Result<(), PutError> {
+        retry(self.attachment, first, || self.commit_once(Ring::try_put_chain))
+            .unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
     }
 
     /// Puts the message, waiting for room in the ring until the deadline. Else as
@@ -96,31 +101,42 @@ impl WriteGrant {
     /// As [`SharedRing::put`].
     pub fn commit(&mut self, spinner: &mut Spinner, deadline: Deadline) -> Result<(), PutError> {
         self.check_owner()?;
-        let attachment = Arc::clone(&self.attachment);
+        match self.commit_once(Ring::try_put_chain) {
+            Try::Done(result) => result,
+            _ => self.wait_to_commit(spinner, deadline),
+        }
+    }
+
+    #[cold]
+    fn wait_to_commit(
+        &mut self,
+        spinner: &mut Spinner,
+        deadline: Deadline,
+    ) -> Result<(), PutError> {
+        let attachment = self.attachment;
         let ring = &attachment.ring;
-        let once = || self.commit_once(&attachment, Ring::try_put_chain);
+        let once = || self.commit_once(Ring::try_put_chain);
         let hint = || ring.may_have_room();
-        wait(&attachment, ring.not_full(), spinner, deadline, hint, once)
+        wait(attachment, ring.not_full(), spinner, deadline, hint, once)
             .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::Full)))
     }
 
     /// One try, also after an orderly shutdown.
     pub(super) fn commit_accepted_once(&mut self) -> Try<(), PutError> {
-        let attachment = Arc::clone(&self.attachment);
-        self.commit_once(&attachment, Ring::try_put_chain_accepted)
+        self.commit_once(Ring::try_put_chain_accepted)
     }
 
+    #[inline]
     fn commit_once(
         &mut self,
-        attachment: &Arc<Attachment>,
         put: fn(&Ring, &mut Actor, &Chain) -> Result<(), super::TryPut>,
     ) -> Try<(), PutError> {
-        match attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
+        match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
             Ok(()) => {
                 self.committed = true;
                 Try::Done(Ok(()))
             }
-            Err(why) => put_failed(attachment, why, self.chain.len),
+            Err(why) => put_failed(self.attachment, why, self.chain.len),
         }
     }
 
@@ -133,7 +149,7 @@ impl WriteGrant {
     }
 }
 
-impl Drop for WriteGrant {
+impl Drop for WriteGrant<'_> {
     fn drop(&mut self) {
         if !self.committed && !self.attachment.is_inherited() {
             self.attachment.ring.pool.free_all(&self.chain.blocks);
@@ -141,7 +157,7 @@ impl Drop for WriteGrant {
     }
 }
 
-impl fmt::Debug for WriteGrant {
+impl fmt::Debug for WriteGrant<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteGrant").field("len", &self.len()).finish_non_exhaustive()
     }
@@ -279,7 +295,8 @@ impl SharedRing {
     /// # Errors
     ///
     /// [`PutError::NoMemory`]; [`PutError::TooLong`]; the lasting ones.
-    pub fn try_reserve(&self, len: usize) -> Result<WriteGrant, PutError> {
+    #[inline]
+    pub fn try_reserve(&self, len: usize) -> Result<WriteGrant<'_>, PutError> {
         let attachment = self.attachment()?;
         match reserve_once(attachment, len, SHUTDOWN) {
             Try::Done(result) => result,
@@ -297,7 +314,7 @@ impl SharedRing {
         len: usize,
         spinner: &mut Spinner,
         deadline: Deadline,
-    ) -> Result<WriteGrant, PutError> {
+    ) -> Result<WriteGrant<'_>, PutError> {
         reserve(self.attachment()?, len, spinner, deadline)
     }
 
@@ -306,11 +323,14 @@ impl SharedRing {
     /// # Errors
     ///
     /// As [`try_get`](Self::try_get).
+    #[inline]
     pub fn try_get_ref(&self) -> Result<ReadGrant, GetError> {
         let attachment = self.attachment()?;
-        let first = ref_once(attachment);
-        retry(attachment, first, || ref_once(attachment))
-            .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+        // The common case apart, as in `try_get`.
+        match ref_now(attachment) {
+            Ok(grant) => Ok(grant),
+            Err(why) => try_ref_failed(attachment, why),
+        }
     }
 
     /// Takes the next message without copying it, waiting for it until the deadline.
@@ -324,18 +344,10 @@ impl SharedRing {
         deadline: Deadline,
     ) -> Result<ReadGrant, GetError> {
         let attachment = self.attachment()?;
-        let ring = &attachment.ring;
-        let hint = || ring.may_have_message();
-        let once = || ref_once(attachment);
-        if let Try::Done(result) = once() {
-            return result;
+        match ref_now(attachment) {
+            Ok(grant) => Ok(grant),
+            Err(why) => ref_wait(attachment, why, spinner, deadline),
         }
-        wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
-            Err(match ended {
-                Ended::TimedOut => GetError::Empty,
-                Ended::Interrupted => GetError::Interrupted,
-            })
-        })
     }
 
     /// The longest message: a streamed one, if there can be any.
@@ -354,21 +366,56 @@ impl SharedRing {
     }
 }
 
+#[inline]
+fn ref_now(attachment: &Arc<Attachment>) -> Result<ReadGrant, TryGet> {
+    let mut contents = Contents::Inline(0);
+    let place = attachment.with_actor(|ring, actor| ring.try_take_with(actor, &mut contents))?;
+    Ok(ReadGrant::holding(attachment, place, contents).lend())
+}
+
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
-    match attachment.with_actor(Ring::try_take_with) {
-        Ok((place, contents)) => {
-            Try::Done(Ok(ReadGrant::holding(attachment, place, contents).lend()))
-        }
-        Err(TryGet::Stream(place)) => {
-            let stream = Incoming::open(attachment, place);
-            // Dropped: it is for a call that copies.
-            Try::Done(Err(match stream {
-                Ok(stream) => GetError::Streamed { len: stream.len() },
-                Err(error) => error,
-            }))
-        }
-        Err(why) => get_failed(attachment, why),
+    match ref_now(attachment) {
+        Ok(grant) => Try::Done(Ok(grant)),
+        Err(why) => ref_failed(attachment, why),
     }
+}
+
+fn ref_failed(attachment: &Arc<Attachment>, why: TryGet) -> Try<ReadGrant, GetError> {
+    match why {
+        // Dropped: it is for a call that copies.
+        TryGet::Stream(place) => Try::Done(Err(match Incoming::open(attachment, place) {
+            Ok(stream) => GetError::Streamed { len: stream.len() },
+            Err(error) => error,
+        })),
+        why => get_failed(attachment, why),
+    }
+}
+
+#[cold]
+fn try_ref_failed(attachment: &Arc<Attachment>, why: TryGet) -> Result<ReadGrant, GetError> {
+    retry(attachment, ref_failed(attachment, why), || ref_once(attachment))
+        .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+}
+
+#[cold]
+fn ref_wait(
+    attachment: &Arc<Attachment>,
+    why: TryGet,
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<ReadGrant, GetError> {
+    if let Try::Done(result) = ref_failed(attachment, why) {
+        return result;
+    }
+    let ring = &attachment.ring;
+    let hint = || ring.may_have_message();
+    let once = || ref_once(attachment);
+    wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
+        Err(match ended {
+            Ended::TimedOut => GetError::Empty,
+            Ended::Interrupted => GetError::Interrupted,
+        })
+    })
 }
 
 /// `refused` are the flags of a shutdown that make it fail.
@@ -376,7 +423,7 @@ fn reserve_once(
     attachment: &Arc<Attachment>,
     len: usize,
     refused: u64,
-) -> Try<WriteGrant, PutError> {
+) -> Try<WriteGrant<'_>, PutError> {
     let ring = &attachment.ring;
     // Without a pool nobody would ever make room, not even for nothing.
     if len > ring.pool.bytes() || ring.pool.bytes() == 0 {
@@ -389,10 +436,7 @@ fn reserve_once(
         return Try::Done(Err(PutError::ShutDown));
     }
     match ring.pool.take(len, attachment.participant()) {
-        Some(chain) => {
-            let attachment = Arc::clone(attachment);
-            Try::Done(Ok(WriteGrant { attachment, chain, committed: false }))
-        }
+        Some(chain) => Try::Done(Ok(WriteGrant { attachment, chain, committed: false })),
         None => Try::Blocked,
     }
 }
@@ -402,7 +446,7 @@ fn reserve_waiting(
     attachment: &Arc<Attachment>,
     len: usize,
     refused: u64,
-) -> Try<WriteGrant, PutError> {
+) -> Try<WriteGrant<'_>, PutError> {
     let ring = &attachment.ring;
     // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
     // owner words; who frees a block changes its word by a SeqCst RMW before the look for
@@ -415,15 +459,25 @@ fn reserve_waiting(
     Try::Blocked
 }
 
-fn reserve(
-    attachment: &Arc<Attachment>,
+fn reserve<'a>(
+    attachment: &'a Arc<Attachment>,
     len: usize,
     spinner: &mut Spinner,
     deadline: Deadline,
-) -> Result<WriteGrant, PutError> {
-    if let Try::Done(result) = reserve_once(attachment, len, SHUTDOWN) {
-        return result;
+) -> Result<WriteGrant<'a>, PutError> {
+    match reserve_once(attachment, len, SHUTDOWN) {
+        Try::Done(result) => result,
+        _ => wait_to_reserve(attachment, len, spinner, deadline),
     }
+}
+
+#[cold]
+fn wait_to_reserve<'a>(
+    attachment: &'a Arc<Attachment>,
+    len: usize,
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<WriteGrant<'a>, PutError> {
     let pool = &attachment.ring.pool;
     let once = || reserve_waiting(attachment, len, SHUTDOWN);
     let walk = Walk::default();
@@ -443,7 +497,11 @@ pub(super) fn try_put_long(attachment: &Arc<Attachment>, message: &[u8]) -> Resu
         return Err(PutError::Full);
     }
     match reserve_once(attachment, message.len(), SHUTDOWN) {
-        Try::Done(grant) => fill(grant?, message)?.try_commit(),
+        Try::Done(grant) => {
+            let mut grant = grant?;
+            fill(&mut grant, message)?;
+            grant.try_commit()
+        }
         _ => Err(PutError::NoMemory),
     }
 }
@@ -458,24 +516,24 @@ pub(super) fn put_long(
     if attachment.ring.is_streamed(message.len()) {
         return put_stream(attachment, message, spinner, deadline, None);
     }
-    let grant = reserve(attachment, message.len(), spinner, deadline)?;
-    fill(grant, message)?.commit(spinner, deadline)
+    let mut grant = reserve(attachment, message.len(), spinner, deadline)?;
+    fill(&mut grant, message)?;
+    grant.commit(spinner, deadline)
 }
 
 /// Blocks for a message that was accepted before, filled; also after an orderly shutdown.
-pub(super) fn accepted_long(
-    attachment: &Arc<Attachment>,
+pub(super) fn accepted_long<'a>(
+    attachment: &'a Arc<Attachment>,
     message: &[u8],
-) -> Try<WriteGrant, PutError> {
+) -> Try<WriteGrant<'a>, PutError> {
     match reserve_waiting(attachment, message.len(), IMMEDIATE) {
-        Try::Done(Ok(grant)) => Try::Done(fill(grant, message)),
+        Try::Done(Ok(mut grant)) => Try::Done(fill(&mut grant, message).map(|()| grant)),
         other => other,
     }
 }
 
-fn fill(mut grant: WriteGrant, message: &[u8]) -> Result<WriteGrant, PutError> {
+fn fill(grant: &mut WriteGrant<'_>, message: &[u8]) -> Result<(), PutError> {
     let (len, limit) = (message.len(), grant.len());
     // Never: the grant was made for it.
-    grant.write_at(0, message).map_err(|_| PutError::TooLong { len, limit })?;
-    Ok(grant)
+    grant.write_at(0, message).map_err(|_| PutError::TooLong { len, limit })
 }
