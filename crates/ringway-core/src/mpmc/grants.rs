@@ -152,7 +152,7 @@ impl WriteGrant<'_> {
 impl Drop for WriteGrant<'_> {
     fn drop(&mut self) {
         if !self.committed && !self.attachment.is_inherited() {
-            self.attachment.ring.pool.free_all(&self.chain.blocks);
+            self.attachment.ring.pool.free_all(&self.chain.blocks, self.chain.owner);
         }
     }
 }

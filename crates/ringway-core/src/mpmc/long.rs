@@ -21,7 +21,7 @@ use super::ring::Ring;
 use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, State, marks};
-use crate::blocks::{Block, Blocks, Chain, Descriptor};
+use crate::blocks::{Blocks, Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region};
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -200,13 +200,13 @@ impl Ring {
         let written = self.pool.write(&chain, 0, message).map_err(|_| TryPut::NoMemory);
         written
             .and_then(|()| self.try_put_chain(actor, &chain))
-            .inspect_err(|_| self.pool.free_all(&chain.blocks))
+            .inspect_err(|_| self.pool.free_all(&chain.blocks, chain.owner))
     }
 
     /// As [`try_put`](Self::try_put) for a message in blocks, which are the getter's to
     /// give back from then on, if it is put.
     pub(super) fn try_put_chain(&self, actor: &mut Actor, chain: &Chain) -> Result<(), TryPut> {
-        let what = self.pool.describe(chain, actor.participant());
+        let what = self.pool.describe(chain);
         self.try_put_name(actor, |at| self.write_descriptor(at, what))?;
         self.actors.count_one(actor, Committed::Put);
         Ok(())
@@ -256,7 +256,7 @@ impl Ring {
     ) -> Result<(), TryPut> {
         match self.try_put_chain(actor, chain) {
             Err(TryPut::ShutDown) => {
-                let what = self.pool.describe(chain, actor.participant());
+                let what = self.pool.describe(chain);
                 self.put_after_shutdown(actor, |at| self.write_descriptor(at, what))?;
                 self.actors.count_one(actor, Committed::Put);
                 Ok(())
@@ -399,28 +399,25 @@ impl Ring {
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
     /// place free.
     pub fn release_taken(&self, actor: &mut Actor, place: Place) {
-        self.release_with(actor, place, || self.rest_of(place));
+        self.release_with(actor, place, None);
     }
 
     /// As [`release_taken`](Self::release_taken), by one who knows what the message consists
     /// of: its blocks are not looked up a second time.
     pub(super) fn release_contents(&self, actor: &mut Actor, place: Place, contents: &Contents) {
-        self.release_with(actor, place, || match contents {
-            Contents::Inline(_) => &[][..],
-            Contents::Blocks(chain) => &chain.blocks,
-        });
+        self.release_with(actor, place, Some(contents));
     }
 
-    fn release_with<B: AsRef<[Block]>>(
-        &self,
-        actor: &mut Actor,
-        place: Place,
-        blocks: impl FnOnce() -> B,
-    ) {
+    #[inline]
+    fn release_with(&self, actor: &mut Actor, place: Place, contents: Option<&Contents>) {
         self.begin_take(actor, place);
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
-            self.pool.free_all(blocks().as_ref());
+            match contents {
+                Some(Contents::Blocks(chain)) => self.pool.free_all(&chain.blocks, chain.owner),
+                Some(Contents::Inline(_)) => {}
+                None => self.free_named(place),
+            }
         }
         self.vacate(place);
         self.actors.end_take(actor, 1);
@@ -464,13 +461,15 @@ impl Ring {
     /// Gives back what is not given back yet of the blocks that a place in FREEING names.
     pub(super) fn free_rest(&self, place: Place) {
         if self.cell(place).meta().kind() == Meta::BLOCKS {
-            self.pool.free_all(&self.rest_of(place));
+            self.free_named(place);
         }
     }
 
-    /// The blocks that a place names and that are not given back.
-    fn rest_of(&self, place: Place) -> Blocks {
-        self.pool.walk(self.cell(place).descriptor()).collect()
+    /// Gives back what is not given back yet of the blocks that a place names.
+    fn free_named(&self, place: Place) {
+        let what = self.cell(place).descriptor();
+        let blocks: Blocks = self.pool.walk(what).collect();
+        self.pool.free_all(&blocks, what.owner);
     }
 
     /// The place is empty. What it held was taken or moved.
