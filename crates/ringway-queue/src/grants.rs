@@ -45,7 +45,6 @@ use crate::{Pod, Queue, Raw};
 use core::fmt;
 use ringway_codec::{Codec, DecodeError};
 use ringway_core::mpmc;
-use ringway_core::wait::Deadline;
 use std::time::Duration;
 
 /// A range that is not inside a granted item.
@@ -493,12 +492,9 @@ impl fmt::Debug for ReadGrant {
 impl Inner {
     #[inline]
     fn reserve(&self, len: usize, until: Until) -> Result<mpmc::WriteGrant<'_>, PutReason> {
-        match (self.ring.try_reserve(len), until) {
-            (Ok(grant), _) => Ok(grant),
-            (Err(mpmc::PutError::NoMemory), Until::Deadline(deadline)) => {
-                self.wait_to_reserve(len, deadline)
-            }
-            (Err(error), _) => Err(put_reason(error, self.ring.label())),
+        match self.ring.try_reserve(len) {
+            Ok(grant) => Ok(grant),
+            Err(why) => self.wait_to_reserve(len, until, why),
         }
     }
 
@@ -506,8 +502,12 @@ impl Inner {
     fn wait_to_reserve(
         &self,
         len: usize,
-        deadline: Deadline,
+        until: Until,
+        why: mpmc::PutError,
     ) -> Result<mpmc::WriteGrant<'_>, PutReason> {
+        let (mpmc::PutError::NoMemory, Until::Deadline(deadline)) = (&why, until) else {
+            return Err(put_reason(why, self.ring.label()));
+        };
         let reserved = crate::scratch::putting(self.policy, |spinner| {
             loop {
                 match self.ring.reserve(len, spinner, deadline) {
@@ -521,16 +521,12 @@ impl Inner {
 
     #[inline]
     fn commit(&self, grant: &mut mpmc::WriteGrant<'_>, until: Until) -> Result<(), PutReason> {
-        use mpmc::PutError::{Contended, Full};
         if let Some(overflow) = self.overflow() {
             return overflow.commit(grant);
         }
-        match (grant.try_commit(), until) {
-            (Ok(()), _) => Ok(()),
-            (Err(Full | Contended), Until::Deadline(deadline)) => {
-                self.wait_to_commit(grant, deadline)
-            }
-            (Err(error), _) => Err(put_reason(error, self.ring.label())),
+        match grant.try_commit() {
+            Ok(()) => Ok(()),
+            Err(why) => self.wait_to_commit(grant, until, why),
         }
     }
 
@@ -538,8 +534,13 @@ impl Inner {
     fn wait_to_commit(
         &self,
         grant: &mut mpmc::WriteGrant<'_>,
-        deadline: Deadline,
+        until: Until,
+        why: mpmc::PutError,
     ) -> Result<(), PutReason> {
+        use mpmc::PutError::{Contended, Full};
+        let (Full | Contended, Until::Deadline(deadline)) = (&why, until) else {
+            return Err(put_reason(why, self.ring.label()));
+        };
         let put = crate::scratch::putting(self.policy, |spinner| {
             loop {
                 match grant.commit(spinner, deadline) {
@@ -553,35 +554,35 @@ impl Inner {
 
     #[inline]
     fn get_ref(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
-        if !self.counts_tasks() {
-            use mpmc::GetError::{Contended, Empty};
-            match (self.ring.try_get_ref(), until) {
-                (Ok(grant), _) => return Ok(grant),
-                (Err(Empty | Contended), Until::Deadline(_)) => {}
-                (Err(error), _) => return Err(get_error(error, self.ring.label())),
-            }
+        let first = match self.counts_tasks() {
+            true => self.ring.try_get_ref_task(),
+            false => self.ring.try_get_ref(),
+        };
+        match first {
+            Ok(grant) => Ok(grant),
+            Err(why) => self.wait_for_ref(until, why),
         }
-        self.get_ref_slow(until)
     }
 
     #[cold]
-    fn get_ref_slow(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
-        let (ring, tasks) = (&self.ring, self.counts_tasks());
-        let got = match until {
-            Until::Now => ring.try_get_ref_task(),
-            Until::Deadline(deadline) => crate::scratch::getting(self.policy, |spinner| {
-                loop {
-                    let got = match tasks {
-                        true => ring.get_ref_task(spinner, deadline),
-                        false => ring.get_ref(spinner, deadline),
-                    };
-                    match got {
-                        Err(mpmc::GetError::Interrupted) => {}
-                        other => break other,
-                    }
-                }
-            }),
+    fn wait_for_ref(&self, until: Until, why: mpmc::GetError) -> Result<mpmc::ReadGrant, GetError> {
+        use mpmc::GetError::{Contended, Empty};
+        let (Empty | Contended, Until::Deadline(deadline)) = (&why, until) else {
+            return Err(get_error(why, self.ring.label()));
         };
+        let ring = &self.ring;
+        let got = crate::scratch::getting(self.policy, |spinner| {
+            loop {
+                let got = match self.counts_tasks() {
+                    true => ring.get_ref_task(spinner, deadline),
+                    false => ring.get_ref(spinner, deadline),
+                };
+                match got {
+                    Err(mpmc::GetError::Interrupted) => {}
+                    other => break other,
+                }
+            }
+        });
         got.map_err(|error| get_error(error, ring.label()))
     }
 }

@@ -40,8 +40,8 @@ use std::time::Instant;
 #[must_use = "a grant that is not committed is given up"]
 pub struct WriteGrant<'a> {
     attachment: &'a Arc<Attachment>,
+    /// Once it is committed it has no owner: then it is a getter's.
     chain: Chain,
-    committed: bool,
 }
 
 impl WriteGrant<'_> {
@@ -133,7 +133,7 @@ impl WriteGrant<'_> {
     ) -> Try<(), PutError> {
         match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
             Ok(()) => {
-                self.committed = true;
+                self.chain.owner = 0;
                 Try::Done(Ok(()))
             }
             Err(why) => put_failed(self.attachment, why, self.chain.len),
@@ -142,7 +142,7 @@ impl WriteGrant<'_> {
 
     /// A grant that a fork copied is the parent's; one that is committed is a getter's.
     fn check_owner(&self) -> Result<(), PutError> {
-        if self.committed || !self.attachment.is_usable() {
+        if self.chain.owner == 0 || !self.attachment.is_usable() {
             return Err(PutError::Poisoned);
         }
         Ok(())
@@ -151,7 +151,7 @@ impl WriteGrant<'_> {
 
 impl Drop for WriteGrant<'_> {
     fn drop(&mut self) {
-        if !self.committed && !self.attachment.is_inherited() {
+        if self.chain.owner != 0 && !self.attachment.is_inherited() {
             self.attachment.ring.pool.free_all(&self.chain.blocks, self.chain.owner);
         }
     }
@@ -173,14 +173,18 @@ pub struct ReadGrant {
     attachment: Arc<Attachment>,
     place: Place,
     contents: Contents,
-    /// Whether it was counted as a task when it was taken.
-    task: bool,
-    /// Whether it is known as one that keeps its slot.
-    keeps_slot: bool,
-    released: bool,
+    /// What of [`TASK`], [`KEPT`] and [`RELEASED`] holds. A word: a move of single bytes waits
+    /// for what is beside them.
+    flags: u64,
     /// For those who time what getters do.
     begun: Option<Instant>,
 }
+
+/// It was counted as a task when it was taken.
+const TASK: u64 = 1;
+/// It is known as one that keeps its slot.
+const KEPT: u64 = 2;
+const RELEASED: u64 = 4;
 
 impl ReadGrant {
     /// For a message at `place` that this process has just taken.
@@ -194,27 +198,27 @@ impl ReadGrant {
     }
 
     /// For a message at `place` that this process has just taken, and looked at.
+    #[inline]
     fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
         let begun = attachment.ring.pool.read_times().begin(contents.len());
-        let (task, keeps_slot, released) = (false, false, false);
-        Self { attachment, place, contents, task, keeps_slot, released, begun }
+        Self { attachment, place, contents, flags: 0, begun }
     }
 
     /// For a caller to keep.
-    fn lend(mut self) -> Self {
-        let ring = &self.attachment.ring;
+    #[inline]
+    fn lend(&mut self) {
         if let Some(position) = self.place.position() {
+            let ring = &self.attachment.ring;
             ring.kept.begin(ring.positions.in_slot(position));
-            self.keeps_slot = true;
+            self.flags |= KEPT;
         }
-        self
     }
 
     /// What a caller kept is settled now.
     fn settle(&self) {
         if let Some(position) = self.place.position()
-            && self.keeps_slot
+            && self.flags & KEPT != 0
         {
             let ring = &self.attachment.ring;
             ring.kept.end(ring.positions.in_slot(position));
@@ -223,7 +227,7 @@ impl ReadGrant {
 
     /// Remembers that the message counts as a task of this process.
     pub(super) fn set_task(&mut self) {
-        self.task = true;
+        self.flags |= TASK;
     }
 
     /// Bytes of the message.
@@ -247,13 +251,13 @@ impl ReadGrant {
 
     /// COMMIT: the message is taken for good, and its memory free.
     pub fn release(mut self) {
-        self.released = true;
+        self.flags |= RELEASED;
         if !self.attachment.is_inherited() {
             self.settle();
             self.attachment.ring.pool.read_times().end(self.begun, self.len());
-            let (place, contents, task) = (self.place, &self.contents, self.task);
+            let (place, contents) = (self.place, &self.contents);
             self.attachment.with_actor(|ring, actor| {
-                if task {
+                if self.flags & TASK != 0 {
                     actor.counting(|actor| ring.release_contents(actor, place, contents));
                 } else {
                     ring.release_contents(actor, place, contents);
@@ -266,10 +270,10 @@ impl ReadGrant {
 impl Drop for ReadGrant {
     fn drop(&mut self) {
         // A copy that a fork made gives nothing back: the parent has it.
-        if !self.released && !self.attachment.is_inherited() {
+        if self.flags & RELEASED == 0 && !self.attachment.is_inherited() {
             self.settle();
             self.attachment.ring.give_back(self.place);
-            if self.task {
+            if self.flags & TASK != 0 {
                 self.attachment.forget_task();
             }
         }
@@ -370,7 +374,9 @@ impl SharedRing {
 fn ref_now(attachment: &Arc<Attachment>) -> Result<ReadGrant, TryGet> {
     let mut contents = Contents::Inline(0);
     let place = attachment.with_actor(|ring, actor| ring.try_take_with(actor, &mut contents))?;
-    Ok(ReadGrant::holding(attachment, place, contents).lend())
+    let mut grant = ReadGrant::holding(attachment, place, contents);
+    grant.lend();
+    Ok(grant)
 }
 
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
@@ -419,6 +425,7 @@ fn ref_wait(
 }
 
 /// `refused` are the flags of a shutdown that make it fail.
+#[inline]
 fn reserve_once(
     attachment: &Arc<Attachment>,
     len: usize,
@@ -436,7 +443,7 @@ fn reserve_once(
         return Try::Done(Err(PutError::ShutDown));
     }
     match ring.pool.take(len, attachment.participant()) {
-        Some(chain) => Try::Done(Ok(WriteGrant { attachment, chain, committed: false })),
+        Some(chain) => Try::Done(Ok(WriteGrant { attachment, chain })),
         None => Try::Blocked,
     }
 }
