@@ -385,7 +385,7 @@ impl<T, C: Codec<T> + InPlace> Queue<T, C> {
         if self.inner.is_closed() {
             return Err(GetError::Closed);
         }
-        Ok(ReadGrant { grant: self.inner.get_ref(until)? })
+        self.inner.get_ref(until)
     }
 
     /// Takes the next item and leaves it where it is, waiting for it.
@@ -553,19 +553,19 @@ impl Inner {
     }
 
     #[inline]
-    fn get_ref(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
+    fn get_ref(&self, until: Until) -> Result<ReadGrant, GetError> {
         let first = match self.counts_tasks() {
             true => self.ring.try_get_ref_task(),
             false => self.ring.try_get_ref(),
         };
         match first {
-            Ok(grant) => Ok(grant),
+            Ok(grant) => Ok(ReadGrant { grant }),
             Err(why) => self.wait_for_ref(until, why),
         }
     }
 
     #[cold]
-    fn wait_for_ref(&self, until: Until, why: mpmc::GetError) -> Result<mpmc::ReadGrant, GetError> {
+    fn wait_for_ref(&self, until: Until, why: mpmc::GetError) -> Result<ReadGrant, GetError> {
         use mpmc::GetError::{Contended, Empty};
         let (Empty | Contended, Until::Deadline(deadline)) = (&why, until) else {
             return Err(get_error(why, self.ring.label()));
@@ -583,6 +583,6 @@ impl Inner {
                 }
             }
         });
-        got.map_err(|error| get_error(error, ring.label()))
+        got.map(|grant| ReadGrant { grant }).map_err(|error| get_error(error, ring.label()))
     }
 }

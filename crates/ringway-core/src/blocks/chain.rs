@@ -39,17 +39,17 @@ struct Run {
 }
 
 impl Chain {
-    /// A message of `len` bytes in these blocks of `owner`'s, which have the room: so many bytes
-    /// each as `size` says.
-    #[inline]
-    pub(super) fn new(
-        blocks: Blocks,
-        owner: u32,
-        len: usize,
-        size: impl Fn(Block) -> usize,
-    ) -> Self {
-        let runs = (blocks.len() > FEW).then(|| Runs::of(&blocks, size));
-        Self { blocks, owner, len, runs }
+    /// A message of `len` bytes in blocks of `owner`'s, which are still to come.
+    pub(crate) fn clear(&mut self, owner: u32, len: usize) {
+        self.blocks.clear();
+        (self.owner, self.len, self.runs) = (owner, len, None);
+    }
+
+    /// All blocks are there, of so many bytes each as `size` says.
+    pub(super) fn index(&mut self, size: impl Fn(Block) -> usize) {
+        if self.blocks.len() > FEW {
+            self.runs = Some(Runs::of(&self.blocks, size));
+        }
     }
 
     /// The blocks from the one with byte `at` on, and the byte at which that one begins; of
@@ -88,9 +88,11 @@ mod tests {
 
     /// Blocks of these sizes, numbered in their order, full.
     fn chain(sizes: &[usize]) -> Chain {
-        let blocks = (0..).take(sizes.len()).map(|number| Block::new(number, Owner(1))).collect();
-        let size = |block: Block| sizes[usize::try_from(block.number()).unwrap()];
-        Chain::new(blocks, 1, sizes.iter().sum(), size)
+        let mut chain = Chain::default();
+        chain.clear(1, sizes.iter().sum());
+        chain.blocks.extend((0..).take(sizes.len()).map(|number| Block::new(number, Owner(1))));
+        chain.index(|block| sizes[usize::try_from(block.number()).unwrap()]);
+        chain
     }
 
     #[test]

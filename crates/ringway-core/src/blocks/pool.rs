@@ -136,30 +136,33 @@ impl Pool {
         if len > self.bytes() || self.bytes() == 0 {
             return None;
         }
-        let mut blocks = Blocks::new();
+        let mut chain = Chain::default();
+        chain.clear(participant, len);
+        let blocks = &mut chain.blocks;
         let mut rest = len as u64;
         for (index, class) in self.classes.iter().enumerate() {
             // The last one as soon as it fills half of one.
             let slack = if index == SMALL { class.size - 1 } else { class.size / 2 };
             if rest + slack >= class.size {
                 let wanted = (rest + slack).checked_div(class.size).unwrap_or(0);
-                let got = self.search(index, wanted, participant, &mut blocks);
+                let got = self.search(index, wanted, participant, blocks);
                 rest = rest.saturating_sub(got * class.size);
             }
         }
         if rest > 0 {
-            rest = self.take_larger(rest, participant, &mut blocks);
+            rest = self.take_larger(rest, participant, blocks);
         }
         if rest > 0 {
             // Nobody waits while holding some: two that did could wait for each other. Who
             // looked meanwhile missed these, and is woken.
             if !blocks.is_empty() {
-                self.free_all(&blocks, participant);
+                self.free_all(blocks, participant);
             }
             return None;
         }
-        self.link(&blocks);
-        Some(Chain::new(blocks, participant, len, |block| self.bytes_of(block)))
+        self.link(blocks);
+        chain.index(|block| self.bytes_of(block));
+        Some(chain)
     }
 
     /// The small ones are used up: larger ones hold the rest. Says what is left.
@@ -277,14 +280,23 @@ impl Pool {
     /// The chain that a slot describes; `None` if it is none of this pool. The words may
     /// hold anything: nothing is allocated beyond what they prove to be there.
     pub(crate) fn follow(&self, what: Descriptor) -> Option<Chain> {
-        let len = usize::try_from(what.len).ok().filter(|len| *len <= self.bytes())?;
-        let mut blocks = Blocks::new();
+        let mut chain = Chain::default();
+        self.follow_to(what, &mut chain).then_some(chain)
+    }
+
+    /// As [`follow`](Self::follow), to `chain`, which is of no more use after `false`.
+    pub(crate) fn follow_to(&self, what: Descriptor, chain: &mut Chain) -> bool {
         let (mut next, mut left) = (what.first, what.len);
-        while left > 0 && blocks.len() < self.most() {
-            blocks.push(self.step(what.owner, &mut next, &mut left)?);
+        let Some(len) = usize::try_from(left).ok().filter(|len| *len <= self.bytes()) else {
+            return false;
+        };
+        chain.clear(what.owner, len);
+        while left > 0 && chain.blocks.len() < self.most() {
+            let Some(block) = self.step(what.owner, &mut next, &mut left) else { return false };
+            chain.blocks.push(block);
         }
-        let size = |block| self.bytes_of(block);
-        (left == 0).then(|| Chain::new(blocks, what.owner, len, size))
+        chain.index(|block| self.bytes_of(block));
+        left == 0
     }
 
     /// The blocks from the first one to the last whose word is as it was promised, and no

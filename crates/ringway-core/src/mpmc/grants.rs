@@ -189,11 +189,12 @@ const RELEASED: u64 = 4;
 impl ReadGrant {
     /// For a message at `place` that this process has just taken.
     pub(super) fn open(attachment: &Arc<Attachment>, place: Place) -> Result<Self, GetError> {
-        let Some(contents) = attachment.ring.contents(place) else {
+        let mut contents = Contents::default();
+        if !attachment.ring.contents(place, &mut contents) {
             attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
             attachment.poison();
             return Err(GetError::Corrupted("the blocks of a message"));
-        };
+        }
         Ok(Self::holding(attachment, place, contents))
     }
 
@@ -372,7 +373,7 @@ impl SharedRing {
 
 #[inline]
 fn ref_now(attachment: &Arc<Attachment>) -> Result<ReadGrant, TryGet> {
-    let mut contents = Contents::Inline(0);
+    let mut contents = Contents::default();
     let place = attachment.with_actor(|ring, actor| ring.try_take_with(actor, &mut contents))?;
     let mut grant = ReadGrant::holding(attachment, place, contents);
     grant.lend();

@@ -45,7 +45,7 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
-        self.try_take_with(actor, &mut Contents::Inline(0))
+        self.try_take_with(actor, &mut Contents::default())
     }
 
     /// As [`try_take`](Self::try_take), and tells in `contents` what the message consists of.
@@ -132,11 +132,10 @@ impl Ring {
         if let Some(named) = self.cell(place).stream() {
             return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
-        let Some(found) = self.contents(place) else {
+        if !self.contents(place, contents) {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
-        };
-        *contents = found;
+        }
         Ok(Some(self.move_to_lease(actor, place)))
     }
 

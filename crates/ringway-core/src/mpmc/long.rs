@@ -70,20 +70,18 @@ impl Place {
     }
 }
 
-/// The bytes of a message that the caller has taken.
-#[derive(Debug)]
-pub(super) enum Contents {
-    /// So many, in the slot or record itself.
-    Inline(usize),
-    Blocks(Chain),
-}
+/// The bytes of a message that the caller has taken: in blocks, or as many in the slot or
+/// record itself as a chain of nobody's has.
+#[derive(Debug, Default)]
+pub(super) struct Contents(Chain);
 
 impl Contents {
     pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Inline(len) => *len,
-            Self::Blocks(chain) => chain.len,
-        }
+        self.0.len
+    }
+
+    fn is_inline(&self) -> bool {
+        self.0.owner == 0
     }
 }
 
@@ -323,11 +321,12 @@ impl Ring {
         if let Some(named) = cell.stream() {
             return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
-        let Some(contents) = self.contents(place) else {
+        let mut contents = Contents::default();
+        if !self.contents(place, &mut contents) {
             actor.stop_counting();
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
-        };
+        }
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
         if copied.is_err() {
@@ -351,17 +350,19 @@ impl Ring {
         Err(TryGet::Busy)
     }
 
-    /// What a message that the caller has taken consists of; `None` if it makes no sense.
-    pub(super) fn contents(&self, place: Place) -> Option<Contents> {
+    /// Finds out what a message that the caller has taken consists of; `false` if it makes no
+    /// sense. To what is there: a chain is long, and each level would move it.
+    pub(super) fn contents(&self, place: Place, Contents(chain): &mut Contents) -> bool {
         let cell = self.cell(place);
         let meta = cell.meta();
         match meta.kind() {
             Meta::INLINE => {
-                let len = usize::try_from(meta.len()).ok()?;
-                (len <= self.payload_size()).then_some(Contents::Inline(len))
+                let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
+                chain.clear(0, len);
+                len <= self.payload_size()
             }
-            Meta::BLOCKS => self.pool.follow(cell.descriptor()).map(Contents::Blocks),
-            _ => None,
+            Meta::BLOCKS => self.pool.follow_to(cell.descriptor(), chain),
+            _ => false,
         }
     }
 
@@ -373,15 +374,13 @@ impl Ring {
         from: usize,
         to: &mut [u8],
     ) -> Result<(), OutOfBounds> {
-        match contents {
-            Contents::Inline(len) => {
-                if from.checked_add(to.len()).is_none_or(|end| end > *len) {
-                    return Err(OutOfBounds { at: from as u64, len: to.len() as u64 });
-                }
-                self.cell(place).copy_out(from, to)
-            }
-            Contents::Blocks(chain) => self.pool.read(chain, from, to),
+        if !contents.is_inline() {
+            return self.pool.read(&contents.0, from, to);
         }
+        if from.checked_add(to.len()).is_none_or(|end| end > contents.len()) {
+            return Err(OutOfBounds { at: from as u64, len: to.len() as u64 });
+        }
+        self.cell(place).copy_out(from, to)
     }
 
     /// Copies what fits of a message that the caller has taken; says how long it is.
@@ -390,7 +389,10 @@ impl Ring {
     ///
     /// [`TryGet::Corrupted`]. It is the caller's still.
     pub fn copy_taken(&self, place: Place, buffer: &mut [u8]) -> Result<usize, TryGet> {
-        let contents = self.contents(place).ok_or(WRONG_LENGTH)?;
+        let mut contents = Contents::default();
+        if !self.contents(place, &mut contents) {
+            return Err(WRONG_LENGTH);
+        }
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
         copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
@@ -414,8 +416,7 @@ impl Ring {
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
             match contents {
-                Some(Contents::Blocks(chain)) => self.pool.free_all(&chain.blocks, chain.owner),
-                Some(Contents::Inline(_)) => {}
+                Some(Contents(chain)) => self.pool.free_all(&chain.blocks, chain.owner),
                 None => self.free_named(place),
             }
         }
