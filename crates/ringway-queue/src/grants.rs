@@ -167,13 +167,17 @@ impl<'q> WriteGrant<'q> {
         Pod::encode(value, &mut Vec::new(), write).map_err(|_| wrong)?
     }
 
-    fn commit_until(mut self, until: Until) -> Result<(), PutError<Self>> {
-        let put = match &mut self.room {
+    fn put(&mut self, until: Until) -> Result<(), PutReason> {
+        match &mut self.room {
             _ if self.inner.is_closed() => Err(PutReason::Closed),
             Room::Private(bytes) => self.inner.put(bytes, until),
             Room::Blocks(grant) => self.inner.commit(grant, until),
-        };
-        put.map_err(|reason| PutError::new(reason, self))
+        }
+    }
+
+    #[allow(clippy::result_large_err, reason = "a box would cost every grant an allocation")]
+    fn commit_until(mut self, until: Until) -> Result<(), PutError<Self>> {
+        self.put(until).map_err(|reason| PutError::new(reason, self))
     }
 
     /// Puts the item, waiting for a place.
@@ -185,8 +189,8 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// As [`Queue::put`]. All of them are lasting: the grant is given up.
-    pub fn commit(self) -> Result<(), PutReason> {
-        self.commit_until(Until::NEVER).map_err(|error| error.reason)
+    pub fn commit(mut self) -> Result<(), PutReason> {
+        self.put(Until::NEVER)
     }
 
     /// Puts the item if there is a place now. Never waits.
@@ -194,6 +198,7 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// As [`Queue::try_put`], with the grant.
+    #[allow(clippy::result_large_err, reason = "as above")]
     pub fn try_commit(self) -> Result<(), PutError<Self>> {
         self.commit_until(Until::Now)
     }
@@ -203,6 +208,7 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// As [`Queue::put_timeout`], with the grant.
+    #[allow(clippy::result_large_err, reason = "as above")]
     pub fn commit_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
         self.commit_until(Until::after(timeout))
     }
