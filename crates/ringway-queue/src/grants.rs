@@ -530,6 +530,7 @@ impl Inner {
         if let Some(overflow) = self.overflow() {
             return overflow.commit(grant);
         }
+        self.ring.look_for_room(until.looks(self.policy));
         match grant.try_commit() {
             Ok(()) => Ok(()),
             Err(why) => self.wait_to_commit(grant, until, why),
@@ -560,6 +561,7 @@ impl Inner {
 
     #[inline]
     fn get_ref(&self, until: Until) -> Result<ReadGrant, GetError> {
+        self.ring.look_for_message(until.looks(self.policy));
         let first = match self.counts_tasks() {
             true => self.ring.try_get_ref_task(),
             false => self.ring.try_get_ref(),

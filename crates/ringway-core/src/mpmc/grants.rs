@@ -27,7 +27,7 @@ use crate::blocks::{Chain, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
 use crate::sync::Ordering::{Relaxed, SeqCst};
-use crate::sync::fence;
+use crate::sync::{fence, spin_hint};
 use crate::wait::{Deadline, Spinner};
 use core::fmt;
 use std::sync::Arc;
@@ -101,18 +101,6 @@ impl WriteGrant<'_> {
     /// As [`SharedRing::put`].
     pub fn commit(&mut self, spinner: &mut Spinner, deadline: Deadline) -> Result<(), PutError> {
         self.check_owner()?;
-        match self.commit_once(Ring::try_put_chain) {
-            Try::Done(result) => result,
-            _ => self.wait_to_commit(spinner, deadline),
-        }
-    }
-
-    #[cold]
-    fn wait_to_commit(
-        &mut self,
-        spinner: &mut Spinner,
-        deadline: Deadline,
-    ) -> Result<(), PutError> {
         let attachment = self.attachment;
         let ring = &attachment.ring;
         let once = || self.commit_once(Ring::try_put_chain);
@@ -349,9 +337,31 @@ impl SharedRing {
         deadline: Deadline,
     ) -> Result<ReadGrant, GetError> {
         let attachment = self.attachment()?;
-        match ref_now(attachment) {
-            Ok(grant) => Ok(grant),
-            Err(why) => ref_wait(attachment, why, spinner, deadline),
+        let ring = &attachment.ring;
+        let hint = || ring.may_have_message();
+        let once = || ref_once(attachment);
+        wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::TimedOut => GetError::Empty,
+                Ended::Interrupted => GetError::Interrupted,
+            })
+        })
+    }
+
+    /// Looks up to `looks` times, about 30 ns apart, whether a get may find a message: less is
+    /// in the way of a putter than a try in vain.
+    #[inline]
+    pub fn look_for_message(&self, looks: u32) {
+        if let Some(attachment) = self.quick() {
+            look(looks, || attachment.ring.may_have_message());
+        }
+    }
+
+    /// As [`look_for_message`](Self::look_for_message), whether a put may find room in the ring.
+    #[inline]
+    pub fn look_for_room(&self, looks: u32) {
+        if let Some(attachment) = self.quick() {
+            look(looks, || attachment.ring.may_have_room());
         }
     }
 
@@ -404,25 +414,14 @@ fn try_ref_failed(attachment: &Arc<Attachment>, why: TryGet) -> Result<ReadGrant
         .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
 }
 
-#[cold]
-fn ref_wait(
-    attachment: &Arc<Attachment>,
-    why: TryGet,
-    spinner: &mut Spinner,
-    deadline: Deadline,
-) -> Result<ReadGrant, GetError> {
-    if let Try::Done(result) = ref_failed(attachment, why) {
-        return result;
+#[inline]
+fn look(looks: u32, ready: impl Fn() -> bool) {
+    for _ in 1..looks {
+        if ready() {
+            break;
+        }
+        spin_hint();
     }
-    let ring = &attachment.ring;
-    let hint = || ring.may_have_message();
-    let once = || ref_once(attachment);
-    wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
-        Err(match ended {
-            Ended::TimedOut => GetError::Empty,
-            Ended::Interrupted => GetError::Interrupted,
-        })
-    })
 }
 
 /// `refused` are the flags of a shutdown that make it fail.
@@ -526,6 +525,11 @@ pub(super) fn put_long(
     }
     let mut grant = reserve(attachment, message.len(), spinner, deadline)?;
     fill(&mut grant, message)?;
+    if attachment.ring.may_have_room()
+        && let Try::Done(result) = grant.commit_once(Ring::try_put_chain)
+    {
+        return result;
+    }
     grant.commit(spinner, deadline)
 }
 
