@@ -64,7 +64,8 @@ pub(crate) fn all_doing(pids: &[i32]) -> String {
 /// Whether the main thread of process `pid` sleeps in a futex, and has for a while: the
 /// short first sleep of a wait is over.
 pub(crate) fn asleep(pid: i32) -> bool {
-    let look = || tasks(pid).remove(&pid).filter(|task| task.syscall == Some(libc::SYS_futex));
+    let sleeps = [Some(libc::SYS_futex), Some(libc::SYS_futex_waitv)];
+    let look = || tasks(pid).remove(&pid).filter(|task| sleeps.contains(&task.syscall));
     let first = look();
     std::thread::sleep(std::time::Duration::from_millis(5));
     first.is_some() && first == look()

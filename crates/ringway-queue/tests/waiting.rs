@@ -3,9 +3,9 @@
 mod common;
 
 use common::tasks::until_asleep;
-use common::{LONG, SHORT, SOON, Scene, fork, timed};
+use common::{Gate, LONG, SHORT, SOON, Scene, fork, timed};
 use ringway_core::wait::{Deadline, Waitable, wait_any};
-use ringway_queue::{Builder, JoinableQueue, Pod, Queue, SimpleQueue};
+use ringway_queue::{Builder, GetError, JoinableQueue, Pod, Queue, Raw, SimpleQueue};
 
 fn queue() -> Queue<u32, Pod> {
     Builder::new().bounded(2).unwrap()
@@ -75,4 +75,39 @@ fn what_a_killed_getter_had_claimed_becomes_ready() {
         assert_eq!(!ready.is_empty(), queue.try_get().is_ok());
         sleeper.kill_and_reap();
     }
+}
+
+/// The end of a queue is not ready while what another process holds may come back.
+#[test]
+fn the_end_is_ready_when_nothing_can_come_back() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().max_grants(1).bounded::<Vec<u8>, Raw>(2).unwrap();
+    (0..2).for_each(|_| queue.put(vec![7; 5000]).unwrap());
+    // One in a record, one that keeps its place.
+    let held = [(); 2].map(|()| queue.get_ref().unwrap());
+    queue.shutdown(false).unwrap();
+    let (waits, next) = (Gate::new(), Gate::new());
+    let other = {
+        let mut queue = queue.clone();
+        let (waits, next) = (&waits, &next);
+        fork(move || {
+            for _ in 0..2 {
+                assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+                assert_eq!(wait_any(&mut [&mut queue], Deadline::after(SHORT)), []);
+                waits.open();
+                next.pass();
+            }
+            assert_eq!(wait_any(&mut [&mut queue], Deadline::after(LONG)), [0]);
+            assert!(matches!(queue.try_get(), Err(GetError::ShutDown)));
+        })
+    };
+    waits.pass();
+    let [record, place] = held;
+    record.release();
+    next.open();
+    waits.pass();
+    next.open();
+    until_asleep(other.pid());
+    place.release();
+    other.join();
 }

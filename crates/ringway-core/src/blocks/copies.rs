@@ -46,8 +46,9 @@ impl Pool {
     /// time: the copy may hold anything, and is private.
     pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         check(chain, at, dst.len())?;
+        let way = self.read_times.way(dst.len());
         self.pieces(chain, at, dst.len(), |offset, range| {
-            copy_out_at(&self.blocks, offset, &mut dst[range])
+            copy_out_at(&self.blocks, way, offset, &mut dst[range])
         })
     }
 
@@ -90,8 +91,13 @@ fn check(chain: &Chain, at: usize, len: usize) -> Result<(), OutOfBounds> {
 }
 
 /// Copies from byte `at`, which need not be a multiple of 8, to `dst`. As
-/// [`Region::copy_out`].
-pub(crate) fn copy_out_at(region: &Region, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+/// [`Region::copy_out_by`].
+pub(crate) fn copy_out_at(
+    region: &Region,
+    way: Way,
+    at: usize,
+    dst: &mut [u8],
+) -> Result<(), OutOfBounds> {
     let head = (at.next_multiple_of(8) - at).min(dst.len());
     let (head, rest) = dst.split_at_mut(head);
     if !head.is_empty() {
@@ -99,5 +105,5 @@ pub(crate) fn copy_out_at(region: &Region, at: usize, dst: &mut [u8]) -> Result<
         region.copy_out(at & !7, &mut bytes)?;
         head.copy_from_slice(&bytes[at % 8..at % 8 + head.len()]);
     }
-    region.copy_out(at.next_multiple_of(8), rest)
+    region.copy_out_by(way, at.next_multiple_of(8), rest)
 }

@@ -79,22 +79,22 @@ impl Circle {
         self.copy_in_round(way, at, src)
     }
 
-    /// Copies from `pos`, a multiple of 8, to `dst`, as [`Region::copy_out`] does.
+    /// Copies from `pos`, a multiple of 8, to `dst`, as [`Region::copy_out_by`] does.
     ///
     /// # Errors
     ///
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
-    pub fn copy_out(&self, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_out(&self, way: Way, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let at = self.index(pos);
         if dst.len() <= self.region.len() - at {
             // SAFETY: `index` gives a multiple of 8 inside.
             let spot = unsafe { self.region.spot(at) };
             // SAFETY: `dst` ends inside.
-            unsafe { spot.copy_out(0, dst) };
+            unsafe { spot.copy_out_by(way, 0, dst) };
             return Ok(());
         }
-        self.copy_out_round(at, dst)
+        self.copy_out_round(way, at, dst)
     }
 
     /// Splits `len` bytes from any byte `pos` on at the end: where they begin, and how many
@@ -150,10 +150,10 @@ impl Circle {
 
     #[cold]
     #[inline(never)]
-    fn copy_out_round(&self, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    fn copy_out_round(&self, way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let (before, after) = dst.split_at_mut(self.region.len() - at);
-        self.region.copy_out(at, before)?;
-        self.region.copy_out(0, after)
+        self.region.copy_out_by(way, at, before)?;
+        self.region.copy_out_by(way, 0, after)
     }
 }
 
@@ -195,11 +195,11 @@ mod tests {
                 let src: Vec<u8> = (0..len).map(|i| u8::try_from(i + 1).unwrap()).collect();
                 circle.copy_in(Way::Past, pos, &src).unwrap();
                 let mut back = vec![0; len];
-                circle.copy_out(pos, &mut back).unwrap();
+                circle.copy_out(Way::Through, pos, &mut back).unwrap();
                 assert_eq!(back, src, "{len} bytes at {pos}");
             }
             assert!(circle.copy_in(Way::Past, pos, &[0; 129]).is_err());
-            assert!(circle.copy_out(pos, &mut [0; 129]).is_err());
+            assert!(circle.copy_out(Way::Through, pos, &mut [0; 129]).is_err());
         }
     }
 }

@@ -189,6 +189,11 @@ impl Region {
         self.copy_in(at, src)
     }
 
+    /// A model has no caches.
+    pub fn copy_out_by(&self, _way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        self.copy_out(at, dst)
+    }
+
     /// Copies from byte `at` to `dst`.
     pub fn copy_out(&self, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         check(self.len(), at as u64, dst.len() as u64, 8)?;
@@ -229,6 +234,10 @@ impl<'a> Spot<'a> {
 
     pub(super) unsafe fn copy_in_by(self, way: Way, offset: usize, src: &[u8]) {
         self.region.copy_in_by(way, self.at + offset, src).expect("inside");
+    }
+
+    pub(super) unsafe fn copy_out_by(self, way: Way, offset: usize, dst: &mut [u8]) {
+        self.region.copy_out_by(way, self.at + offset, dst).expect("inside");
     }
 
     pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {

@@ -1,18 +1,25 @@
 //! How long readers take for long messages, as they tell writers.
 
-use super::{LONG_COPY, Memory, OutOfBounds, Word64};
+use super::{LONG_COPY, Memory, OutOfBounds, Way, Word64};
 use crate::sync::Ordering::Relaxed;
 use std::time::Instant;
 
-/// What readers tell of their copies, in shared memory: 24 bytes. Guesses: whatever is there
-/// chooses between two ways that are both right.
+/// Somebody wants to know.
+const WANTED: u64 = 1;
+/// A writer's copies go through the cache, where the reader's are quicker another way.
+const THROUGH: u64 = 2;
+
+/// What readers tell of their copies, in shared memory: 24 bytes on a line of 64 of their own,
+/// which changes only while a writer tries. Guesses: whatever is there chooses between two ways
+/// that are both right.
 ///
 /// A copy counts, and so does looking at a message where it lies, from its beginning to its
 /// release. If a writer dies while it tries, readers go on timing, some 50 ns a copy, until another
 /// writer has tried.
 #[derive(Clone)]
 pub struct ReadTimes {
-    wanted: Word64,
+    /// [`WANTED`] and [`THROUGH`].
+    wishes: Word64,
     nanos: Word64,
     bytes: Word64,
 }
@@ -31,7 +38,7 @@ impl ReadTimes {
             Some(at) => memory.word64(at),
             None => Err(OutOfBounds { at, len: Self::LEN }),
         };
-        Ok(Self { wanted: word(0)?, nanos: word(8)?, bytes: word(16)? })
+        Ok(Self { wishes: word(0)?, nanos: word(8)?, bytes: word(16)? })
     }
 
     /// A message of `len` bytes is about to be copied, or looked at where it lies. `None` if
@@ -53,10 +60,8 @@ impl ReadTimes {
     #[cold]
     fn tell(&self, begun: Instant, len: u64) {
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Slower than any memory: the reader did something else, or had no processor.
-        if nanos <= len {
-            self.add(nanos, len);
-        }
+        // Slower than any memory: the reader did something else, too, or had no processor.
+        self.add(nanos.min(len), len);
     }
 
     pub(super) fn add(&self, nanos: u64, bytes: u64) {
@@ -66,11 +71,19 @@ impl ReadTimes {
 
     #[inline]
     pub(super) fn wanted(&self) -> bool {
-        self.wanted.load(Relaxed) != 0
+        self.wishes.load(Relaxed) & WANTED != 0
     }
 
-    pub(super) fn want(&self, wanted: bool) {
-        self.wanted.store(wanted.into(), Relaxed);
+    /// The way that the writer's copies go, or one of several writers' do.
+    #[inline]
+    pub fn way(&self, len: usize) -> Way {
+        let through = len > LONG_COPY && self.wishes.load(Relaxed) & THROUGH != 0;
+        if through { Way::Through } else { Way::Past }
+    }
+
+    pub(super) fn want(&self, wanted: bool, way: Way) {
+        let through = if way == Way::Through { THROUGH } else { 0 };
+        self.wishes.store(u64::from(wanted) * WANTED | through, Relaxed);
     }
 
     /// What was told so far: nanoseconds and bytes.

@@ -269,6 +269,15 @@ impl Region {
         Ok(())
     }
 
+    /// As [`copy_out`](Self::copy_out), of bytes that were copied in in this way.
+    #[inline]
+    pub fn copy_out_by(&self, way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        let from = self.span(at, dst.len())?;
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::out_of_shared_by(way, from, dst) }
+        Ok(())
+    }
+
     /// Where bytes `at..at + len` lie, or `None` outside the region. To be used by system
     /// calls and assembly only, while the region lives: a reference made of it is
     /// undefined behaviour as soon as any process writes there.
@@ -365,6 +374,19 @@ impl<'a> Spot<'a> {
         let to = unsafe { self.at.add(offset) };
         // SAFETY: as in `copy_in`.
         unsafe { copy::into_shared_by(way, to, src) }
+    }
+
+    /// As [`Region::copy_out_by`], `offset` bytes from here.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`](Self::copy_in).
+    #[inline]
+    pub(super) unsafe fn copy_out_by(self, way: Way, offset: usize, dst: &mut [u8]) {
+        // SAFETY: inside by the caller's promise.
+        let from = unsafe { self.at.add(offset) };
+        // SAFETY: as in `copy_in`.
+        unsafe { copy::out_of_shared_by(way, from, dst) }
     }
 
     /// As [`Region::copy_out`], `offset` bytes from here.

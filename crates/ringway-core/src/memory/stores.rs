@@ -53,28 +53,34 @@ impl Way {
     }
 }
 
-/// The least and the most bytes of a window.
-const WINDOW: core::ops::RangeInclusive<u64> = 128 << 10..=8 << 20;
-/// Windows between two trials. A trial that the other way loses takes two windows of it at
-/// most, at not much more than the time that the first way takes.
-const WINDOWS_BETWEEN: u64 = 256;
-/// Windows before the first.
-const WINDOWS_BEFORE: u64 = 4;
+/// The least and the most bytes of a lap. Where more go round, the reader may be further behind
+/// than a lap, and then the writer stays with the way that it begins with.
+const LAP: core::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
+/// The most bytes of which a way's cost is taken.
+const WINDOW: u64 = 8 << 20;
+/// Laps between two trials. A trial in vain takes a lap and a window of the other way, two of each
+/// if that was better in the first round, and ends as soon as the writer's time alone is half as
+/// much again as that of both sides.
+const LAPS_BETWEEN: u64 = 256;
+/// Laps before the first.
+const LAPS_BEFORE: u64 = 4;
 
 /// What this process knows about its copies into one ring or pool. Private memory but for
 /// [`ReadTimes`]; threads share it, and a fork inherits a copy.
 pub struct Stores {
-    /// Bytes of a window: as many as go round, so that after one of them all lines have been
-    /// written the same way.
-    window: u64,
+    /// Bytes that go round: after so many all lines have been written the same way, and a reader
+    /// that is as far behind as it can be has come to them.
+    lap: u64,
     past: AtomicBool,
     /// Whether copies are timed.
     timed: AtomicBool,
-    /// Bytes until the next step, and nanoseconds spent since the last.
+    /// Bytes until the next step, and nanoseconds spent in this one.
     left: AtomicU64,
     spent: AtomicU64,
     /// At how many the step ends early.
     enough: AtomicU64,
+    /// Bytes of the step.
+    step: AtomicU64,
     readers: ReadTimes,
     trial: Mutex<Trial>,
 }
@@ -93,7 +99,7 @@ struct Trial {
     told: (u64, u64),
 }
 
-/// Nanoseconds a KiB.
+/// Nanoseconds a MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cost {
     writing: u64,
@@ -116,7 +122,7 @@ impl Stores {
     /// For memory in which `room` bytes go round. Begins past the cache: far processors lose
     /// more by the wrong way than near ones do.
     pub fn new(room: u64, readers: ReadTimes) -> Self {
-        let window = room.clamp(*WINDOW.start(), *WINDOW.end());
+        let lap = room.clamp(*LAP.start(), *LAP.end());
         let trial = Trial {
             step: Step::Settled,
             kept: Way::Past,
@@ -126,12 +132,13 @@ impl Stores {
             told: (0, 0),
         };
         Self {
-            window,
+            lap,
             past: AtomicBool::new(true),
             timed: AtomicBool::new(false),
-            left: AtomicU64::new(window * WINDOWS_BEFORE),
+            left: AtomicU64::new(lap * LAPS_BEFORE),
             spent: AtomicU64::new(0),
             enough: AtomicU64::new(u64::MAX),
+            step: AtomicU64::new(lap * LAPS_BEFORE),
             readers,
             trial: Mutex::new(trial),
         }
@@ -146,9 +153,13 @@ impl Stores {
     /// Makes a copy of `len` bytes, more than [`LONG_COPY`].
     pub fn copy<R>(&self, len: usize, copy: impl FnOnce(Way) -> R) -> R {
         let begun = self.timed.load(Relaxed).then(Instant::now);
-        let copied = copy(self.way());
-        let nanos = begun.map_or(0, |begun| begun.elapsed().as_nanos());
-        self.note(u64::try_from(nanos).unwrap_or(u64::MAX), len as u64);
+        let way = self.way();
+        let copied = copy(way);
+        // One that another thread's step has overtaken belongs to no step.
+        if self.timed.load(Relaxed) == begun.is_some() && self.way() == way {
+            let nanos = begun.map_or(0, |begun| begun.elapsed().as_nanos());
+            self.note(u64::try_from(nanos).unwrap_or(u64::MAX), len as u64);
+        }
         copied
     }
 
@@ -158,39 +169,47 @@ impl Stores {
         self.spent.store(spent, Relaxed);
         let left = self.left.load(Relaxed);
         self.left.store(left.saturating_sub(bytes), Relaxed);
-        if left <= bytes || spent >= self.enough.load(Relaxed) {
+        if self.is_due() {
             self.turn(bytes.saturating_sub(left));
         }
     }
 
-    /// The next step. `more` bytes than the window has were copied.
+    fn is_due(&self) -> bool {
+        self.left.load(Relaxed) == 0 || self.spent.load(Relaxed) >= self.enough.load(Relaxed)
+    }
+
+    /// The next step. `more` bytes were copied than were left.
     #[cold]
     fn turn(&self, more: u64) {
         // One thread steps. A child forked while it does inherits the lock locked, and stays
         // with the way there is.
         let Ok(mut trial) = self.trial.try_lock() else { return };
-        let spent = self.spent.load(Relaxed);
-        let hopeless = spent >= self.enough.load(Relaxed);
+        if !self.is_due() {
+            // Another thread has just made the step.
+            return;
+        }
+        let written = self.step.load(Relaxed).saturating_sub(self.left.load(Relaxed));
         let told = self.readers.told();
         let read = (told.0.wrapping_sub(trial.told.0), told.1.wrapping_sub(trial.told.1));
-        let cost = Cost::of((spent, self.window.saturating_add(more)), read);
+        let cost = Cost::of((self.spent.load(Relaxed), written.saturating_add(more)), read);
         trial.told = told;
-        let step = trial.next(cost, hopeless);
-        let (way, enough) = match step {
-            Step::Settled | Step::WarmKept | Step::Kept => (trial.kept, u64::MAX),
-            // Half as long again.
-            Step::WarmOther | Step::Other => {
-                let kept = trial.kept_cost.sum().saturating_mul(self.window >> 10);
-                (trial.kept.other(), kept.saturating_add(kept / 2).max(1))
-            }
+        let step = trial.next(cost);
+        let window = self.lap.min(WINDOW);
+        let (way, bytes) = match step {
+            Step::Settled => (trial.kept, self.lap * LAPS_BETWEEN),
+            Step::WarmKept => (trial.kept, self.lap),
+            Step::Kept => (trial.kept, window),
+            Step::WarmOther => (trial.kept.other(), self.lap),
+            Step::Other => (trial.kept.other(), window),
         };
-        let windows = if step == Step::Settled { WINDOWS_BETWEEN } else { 1 };
-        self.readers.want(step != Step::Settled);
+        let enough = if way == trial.kept { u64::MAX } else { trial.enough_of(bytes) };
+        self.readers.want(step != Step::Settled, way);
         self.past.store(way == Way::Past, Relaxed);
         self.timed.store(step != Step::Settled, Relaxed);
         self.enough.store(enough, Relaxed);
         self.spent.store(0, Relaxed);
-        self.left.store(self.window * windows, Relaxed);
+        self.step.store(bytes, Relaxed);
+        self.left.store(bytes, Relaxed);
     }
 }
 
@@ -199,7 +218,7 @@ impl Cost {
 
     /// Of so many nanoseconds and bytes, written and read.
     fn of(written: (u64, u64), read: (u64, u64)) -> Self {
-        let each = |(nanos, bytes): (u64, u64)| nanos.saturating_mul(1 << 10).checked_div(bytes);
+        let each = |(nanos, bytes): (u64, u64)| nanos.saturating_mul(1 << 20).checked_div(bytes);
         Self { writing: each(written).unwrap_or(0), reading: each(read) }
     }
 
@@ -207,16 +226,27 @@ impl Cost {
         self.writing.saturating_add(self.reading.unwrap_or(0))
     }
 
+    /// Whether both are of two sides, or both of one.
+    fn is_like(self, other: Self) -> bool {
+        self.reading.is_some() == other.reading.is_some()
+    }
+
     /// Whether this is less by more than an eighth: else it is noise.
     fn is_clearly_less(self, than: Self) -> bool {
-        // Of two sides or of one, but not of different ones.
-        self.reading.is_some() == than.reading.is_some() && self.sum() < than.sum() / 8 * 7
+        self.is_like(than) && self.sum().saturating_mul(8) < than.sum().saturating_mul(7)
     }
 }
 
 impl Trial {
-    /// Goes on after a window of that cost, or one that was given up.
-    fn next(&mut self, cost: Cost, hopeless: bool) -> Step {
+    /// Nanoseconds of writing so many bytes after which the other way is given up.
+    fn enough_of(&self, bytes: u64) -> u64 {
+        let kept = self.kept_cost.sum().saturating_mul(bytes) >> 20;
+        kept.saturating_add(kept / 2).max(1)
+    }
+
+    /// Goes on after a step of that cost.
+    fn next(&mut self, cost: Cost) -> Step {
+        let hopeless = cost.writing / 3 * 2 > self.kept_cost.sum();
         self.step = match self.step {
             Step::Settled => {
                 self.again = false;
@@ -224,7 +254,8 @@ impl Trial {
             }
             Step::WarmKept => Step::Kept,
             Step::Kept => {
-                if !self.again || cost.sum() < self.kept_cost.sum() {
+                let alike = cost.is_like(self.kept_cost);
+                if !self.again || !alike || cost.sum() < self.kept_cost.sum() {
                     self.kept_cost = cost;
                 }
                 Step::WarmOther
@@ -232,7 +263,7 @@ impl Trial {
             Step::WarmOther if hopeless => Step::Settled,
             Step::WarmOther => Step::Other,
             Step::Other => {
-                let alike = cost.reading.is_some() == self.other_cost.reading.is_some();
+                let alike = cost.is_like(self.other_cost);
                 if !self.again || !alike || cost.sum() > self.other_cost.sum() {
                     self.other_cost = cost;
                 }
@@ -262,6 +293,7 @@ impl Stores {
 mod tests {
     use super::super::{Heap, Memory};
     use super::*;
+    use std::collections::VecDeque;
 
     const ROOM: u64 = 1 << 20;
     const COPY: u64 = 64 << 10;
@@ -272,18 +304,26 @@ mod tests {
 
     /// Copies `rooms` rooms, `copy` bytes at a time: each takes the writer and the reader what
     /// `nanos` says. How many went through the cache.
-    fn copies(
+    fn copies(stores: &Stores, rooms: u64, copy: u64, nanos: impl FnMut(Way) -> (u64, u64)) -> u64 {
+        copies_behind(stores, rooms * ROOM / copy, copy, 0, nanos)
+    }
+
+    /// As above, so many copies; the reader is `behind` of them behind.
+    fn copies_behind(
         stores: &Stores,
-        rooms: u64,
+        count: u64,
         copy: u64,
+        behind: usize,
         mut nanos: impl FnMut(Way) -> (u64, u64),
     ) -> u64 {
-        let mut through = 0;
-        for _ in 0..rooms * ROOM / copy {
+        let (mut through, mut unread) = (0, VecDeque::new());
+        for _ in 0..count {
             let way = stores.way();
             through += u64::from(way == Way::Through);
             let (writing, reading) = nanos(way);
-            if stores.readers.wanted() && reading > 0 {
+            unread.push_back(reading);
+            let read = if unread.len() > behind { unread.pop_front() } else { None };
+            if let Some(reading) = read.filter(|reading| *reading > 0 && stores.readers.wanted()) {
                 stores.readers.add(reading, copy);
             }
             stores.note(if stores.timed.load(Relaxed) { writing } else { 0 }, copy);
@@ -356,19 +396,46 @@ mod tests {
             let stores = stores(ROOM);
             let mut trial = stores.trial.lock().unwrap();
             for (cost, step) in steps {
-                assert_eq!(trial.next(cost, false), step);
+                assert_eq!(trial.next(cost), step);
             }
-            assert_eq!(trial.next(last, false), Step::Settled);
+            assert_eq!(trial.next(last), Step::Settled);
             assert_eq!(trial.kept, kept, "{last:?}");
         }
     }
 
     #[test]
     fn copies_longer_than_a_window_count_whole() {
-        let stores = stores(u64::MAX);
-        assert_eq!(stores.window, *WINDOW.end());
-        copies(&stores, 16 * 12, 16 << 20, costs((1_200_000, 0), (2_400_000, 0)));
-        assert_eq!(stores.way(), Way::Through);
+        for copy in [16 << 20, 24 << 20, 64 << 20, 256 << 20] {
+            for reading in [0, copy / 20] {
+                let stores = stores(u64::MAX);
+                let costs = costs((copy / 13, reading), (copy / 6, reading));
+                copies_behind(&stores, 60, copy, 0, costs);
+                assert_eq!(stores.way(), Way::Through, "{copy} bytes, read in {reading}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_may_be_a_lap_behind() {
+        for room in [8 << 20, 16 << 20, 64 << 20] {
+            let stores = stores(room);
+            let behind = usize::try_from(room / COPY).unwrap() - 1;
+            let costs = costs((1600, 1600), (1200, 4500));
+            copies_behind(&stores, 12 * room / COPY, COPY, behind, costs);
+            assert_eq!(stores.way(), Way::Through, "a room of {room}");
+        }
+    }
+
+    /// The threads' copies may cover a whole window.
+    #[test]
+    fn copies_that_a_step_overtakes_belong_to_no_step() {
+        let stores = stores(ROOM);
+        copies(&stores, 4, COPY, costs((9, 9), (9, 9)));
+        assert_eq!((stores.timed.load(Relaxed), stores.way()), (true, Way::Past));
+        let left = stores.left.load(Relaxed);
+        stores.copy(4096, |_| stores.timed.store(false, Relaxed));
+        stores.copy(4096, |_| stores.past.store(false, Relaxed));
+        assert_eq!(stores.left.load(Relaxed), left);
     }
 
     #[test]

@@ -238,8 +238,7 @@ impl Ring {
     #[cold]
     fn drained(&self, tail: u64, participant: u32) -> TryGet {
         // A getter that dies before it commits gives its message back.
-        let unfinished = (0..self.capacity()).find(|index| self.may_be_got(*index, participant));
-        match unfinished {
+        match self.may_be_got_at(participant) {
             Some(index) => TryGet::Pending(index),
             None if tail & IMMEDIATE != 0 => TryGet::ShutDown,
             // After the slots: a message moves from there to a record.
@@ -248,6 +247,16 @@ impl Ring {
             None if self.has_open_stream() => TryGet::Pending(0),
             None => self.drained_of_overflow(tail),
         }
+    }
+
+    /// A slot that has something that is or may become a message for `participant`.
+    fn may_be_got_at(&self, participant: u32) -> Option<u64> {
+        (0..self.capacity()).find(|index| self.may_be_got(*index, participant))
+    }
+
+    /// Whether there is such a slot.
+    pub(super) fn may_be_got_somewhere(&self, participant: u32) -> bool {
+        self.may_be_got_at(participant).is_some()
     }
 
     /// Whether a slot has something that is or may become a message for `participant`.

@@ -252,6 +252,10 @@ impl ReadGrant {
                     ring.release_contents(actor, place, contents);
                 }
             });
+            if self.flags & KEPT != 0 {
+                // As for those in records, which `vacate` tells of.
+                self.attachment.ring.note_end();
+            }
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::wait::{Event, Ticket};
 impl Ring {
     /// Whether a get would not wait: a message, or the end after a shutdown. Takes
     /// nothing but tombs and the like in its way.
+    ///
+    /// Who waits for the end is woken when a grant that keeps its slot is released, and by the
+    /// tick when a get that was under way has ended.
     fn get_is_ready(&self, actor: &mut Actor) -> bool {
         const LOOKS: u64 = 64;
         for _ in 0..self.capacity().max(LOOKS) {
@@ -39,6 +42,7 @@ impl Ring {
                 return tail & SHUTDOWN != 0
                     && self.participants().overflow() == 0
                     && !self.has_open_stream()
+                    && !self.may_be_got_somewhere(actor.participant())
                     && !self.may_come_back(actor.participant());
             }
         }

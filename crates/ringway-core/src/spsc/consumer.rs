@@ -101,9 +101,10 @@ impl Consumer {
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
         // It fits: `head` checked the length against the ring.
         let at = self.pos.wrapping_add(framing);
-        let begun = self.ring.read_times.begin(dst.len());
-        let fitted = self.ring.data.copy_out(at, dst);
-        self.ring.read_times.end(begun, dst.len());
+        let (times, data) = (&self.ring.read_times, &self.ring.data);
+        let begun = times.begin(dst.len());
+        let fitted = data.copy_out(times.way(dst.len()), at, dst);
+        times.end(begun, dst.len());
         debug_assert!(fitted.is_ok());
     }
 

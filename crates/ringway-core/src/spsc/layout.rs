@@ -1,7 +1,7 @@
 //! Where a ring's words and bytes lie.
 //!
 //! ```text
-//! control block, 512 bytes: one line of 128 bytes for each writer of words
+//! control block, 512 bytes: one line of 128 bytes for each writer of words, but for the last
 //!      0  write_pos   u64   producer        bytes published, ever, or one chunk less
 //!    128  read_pos    u64   consumer        bytes released, ever
 //!    256  readable    u32   event           the consumer sleeps here
@@ -33,7 +33,7 @@ const READABLE: u64 = 256;
 const READER_DEPARTURES: u64 = 260;
 const WRITABLE: u64 = 384;
 const WRITER_DEPARTURES: u64 = 388;
-/// Not on the line that is looked at after every message.
+/// Not on the 64 bytes that are looked at after every message.
 const READ_TIMES: u64 = 448;
 
 const _: () = assert!(

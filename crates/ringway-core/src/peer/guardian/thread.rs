@@ -8,6 +8,7 @@ use crate::process::global;
 use crate::sync::Ordering::SeqCst;
 use crate::wait::{self, Deadline, Woken};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -166,8 +167,8 @@ pub(super) fn run(shared: &Shared) -> ! {
         }
         pace.rounds += 1;
         let mut round = Round::new(everyone, woken);
-        let mut next = 0;
-        while let Some((id, member)) = member_from(next) {
+        let (mut next, end) = (0, end_of_members());
+        while let Some((id, member)) = member_in(next..end) {
             member.look(&mut round);
             next = id + 1;
         }
@@ -199,12 +200,18 @@ pub(super) fn run(shared: &Shared) -> ! {
     }
 }
 
-/// The first member whose number is at least `id`, kept alive for one look. One at a time:
-/// a ring that is dropped meanwhile keeps its memory and its descriptor so long. The lock is
-/// free while it looks.
-fn member_from(id: u64) -> Option<(u64, Arc<dyn super::Guarded>)> {
+/// The number of the next member that joins. It has its own round: whoever joins while the
+/// others are looked after does not keep them waiting.
+fn end_of_members() -> u64 {
+    global::lock().guardian.as_ref().map_or(0, |guardian| guardian.next)
+}
+
+/// The first member of these numbers, kept alive for one look. One at a time: a ring that is
+/// dropped meanwhile keeps its descriptor so long. (Its memory stays mapped until the round
+/// sleeps on other words.) The lock is free while it looks.
+fn member_in(numbers: Range<u64>) -> Option<(u64, Arc<dyn super::Guarded>)> {
     let global = global::lock();
-    let mut members = global.guardian.as_ref()?.members.range(id..);
+    let mut members = global.guardian.as_ref()?.members.range(numbers);
     members.find_map(|(id, member)| Some((*id, member.upgrade()?)))
 }
 
@@ -266,7 +273,7 @@ mod tests {
         let watches = [&slow, &other].map(|member| enrol(weak(member), None).unwrap());
         watches[0].begin();
         until(|| slow.looks.load(SeqCst));
-        // Of one that is dropped now nothing is left, neither memory nor descriptor.
+        // Of one that is dropped now nothing is left, and its descriptor is closed.
         let left = Arc::downgrade(&other);
         drop(other);
         let gone = left.upgrade().is_none();
