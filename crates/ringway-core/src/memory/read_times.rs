@@ -83,7 +83,7 @@ impl ReadTimes {
 
     pub(super) fn want(&self, wanted: bool, way: Way) {
         let through = if way == Way::Through { THROUGH } else { 0 };
-        self.wishes.store(u64::from(wanted) * WANTED | through, Relaxed);
+        self.wishes.store((u64::from(wanted) * WANTED) | through, Relaxed);
     }
 
     /// What was told so far: nanoseconds and bytes.
