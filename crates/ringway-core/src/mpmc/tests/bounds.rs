@@ -99,6 +99,12 @@ fn a_chain_is_no_longer_than_the_pool() {
     ring.pool.link_of(*last).store(what.first.0, SeqCst);
     assert_eq!(ring.pool.walk(what).next(), Some(small));
     assert!(ring.pool.walk(what).count() as u64 <= ring.geometry().pool().blocks());
+    assert!(ring.pool.follow(what).is_none(), "it has not the room");
+    what.len = 513;
+    ring.pool.link_of(*last).store(0, SeqCst);
+    assert!(ring.pool.follow(what).is_none(), "nor has one that ends");
+    what.len = 512;
+    assert_eq!(ring.pool.follow(what).unwrap().blocks, chain.blocks);
 }
 
 /// A peer that lives announces everything, and has the dead announce everything, too: in
