@@ -71,14 +71,13 @@ pub struct RangeError {
 #[must_use = "a grant that is not committed is given up"]
 pub struct WriteGrant<'q> {
     inner: &'q Inner,
-    room: Room,
+    room: Room<'q>,
 }
 
-enum Room {
+enum Room<'q> {
     /// What fits a slot is written to the slot in one go.
     Private(Vec<u8>),
-    /// Boxed for the size of errors that give it back.
-    Blocks(Box<mpmc::WriteGrant>),
+    Blocks(mpmc::WriteGrant<'q>),
 }
 
 /// An item that was taken and whose memory is still in use. Nobody else gets it
@@ -118,7 +117,7 @@ impl<'q> WriteGrant<'q> {
         let room = if len <= inner.ring.payload_size() {
             Room::Private(vec![0; len])
         } else {
-            Room::Blocks(Box::new(inner.reserve(len, until)?))
+            Room::Blocks(inner.reserve(len, until)?)
         };
         Ok(Self { inner, room })
     }
@@ -168,13 +167,17 @@ impl<'q> WriteGrant<'q> {
         Pod::encode(value, &mut Vec::new(), write).map_err(|_| wrong)?
     }
 
-    fn commit_until(mut self, until: Until) -> Result<(), PutError<Self>> {
-        let put = match &mut self.room {
+    fn put(&mut self, until: Until) -> Result<(), PutReason> {
+        match &mut self.room {
             _ if self.inner.is_closed() => Err(PutReason::Closed),
             Room::Private(bytes) => self.inner.put(bytes, until),
             Room::Blocks(grant) => self.inner.commit(grant, until),
-        };
-        put.map_err(|reason| PutError::new(reason, self))
+        }
+    }
+
+    #[allow(clippy::result_large_err, reason = "a box would cost every grant an allocation")]
+    fn commit_until(mut self, until: Until) -> Result<(), PutError<Self>> {
+        self.put(until).map_err(|reason| PutError::new(reason, self))
     }
 
     /// Puts the item, waiting for a place.
@@ -186,8 +189,8 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// As [`Queue::put`]. All of them are lasting: the grant is given up.
-    pub fn commit(self) -> Result<(), PutReason> {
-        self.commit_until(Until::NEVER).map_err(|error| error.reason)
+    pub fn commit(mut self) -> Result<(), PutReason> {
+        self.put(Until::NEVER)
     }
 
     /// Puts the item if there is a place now. Never waits.
@@ -195,6 +198,7 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// As [`Queue::try_put`], with the grant.
+    #[allow(clippy::result_large_err, reason = "as above")]
     pub fn try_commit(self) -> Result<(), PutError<Self>> {
         self.commit_until(Until::Now)
     }
@@ -204,6 +208,7 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// As [`Queue::put_timeout`], with the grant.
+    #[allow(clippy::result_large_err, reason = "as above")]
     pub fn commit_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
         self.commit_until(Until::after(timeout))
     }
@@ -386,7 +391,7 @@ impl<T, C: Codec<T> + InPlace> Queue<T, C> {
         if self.inner.is_closed() {
             return Err(GetError::Closed);
         }
-        Ok(ReadGrant { grant: self.inner.get_ref(until)? })
+        self.inner.get_ref(until)
     }
 
     /// Takes the next item and leaves it where it is, waiting for it.
@@ -491,57 +496,101 @@ impl fmt::Debug for ReadGrant {
 }
 
 impl Inner {
-    fn reserve(&self, len: usize, until: Until) -> Result<mpmc::WriteGrant, PutReason> {
-        let reserved = match until {
-            Until::Now => self.ring.try_reserve(len),
-            Until::Deadline(deadline) => crate::scratch::putting(self.policy, |spinner| {
-                loop {
-                    match self.ring.reserve(len, spinner, deadline) {
-                        Err(mpmc::PutError::Interrupted) => {}
-                        other => break other,
-                    }
-                }
-            }),
+    #[inline]
+    fn reserve(&self, len: usize, until: Until) -> Result<mpmc::WriteGrant<'_>, PutReason> {
+        match self.ring.try_reserve(len) {
+            Ok(grant) => Ok(grant),
+            Err(why) => self.wait_to_reserve(len, until, why),
+        }
+    }
+
+    #[cold]
+    fn wait_to_reserve(
+        &self,
+        len: usize,
+        until: Until,
+        why: mpmc::PutError,
+    ) -> Result<mpmc::WriteGrant<'_>, PutReason> {
+        let (mpmc::PutError::NoMemory, Until::Deadline(deadline)) = (&why, until) else {
+            return Err(put_reason(why, self.ring.label()));
         };
+        let reserved = crate::scratch::putting(self.policy, |spinner| {
+            loop {
+                match self.ring.reserve(len, spinner, deadline) {
+                    Err(mpmc::PutError::Interrupted) => {}
+                    other => break other,
+                }
+            }
+        });
         reserved.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    fn commit(&self, grant: &mut mpmc::WriteGrant, until: Until) -> Result<(), PutReason> {
+    #[inline]
+    fn commit(&self, grant: &mut mpmc::WriteGrant<'_>, until: Until) -> Result<(), PutReason> {
         if let Some(overflow) = self.overflow() {
             return overflow.commit(grant);
         }
-        let put = match until {
-            Until::Now => grant.try_commit(),
-            Until::Deadline(deadline) => crate::scratch::putting(self.policy, |spinner| {
-                loop {
-                    match grant.commit(spinner, deadline) {
-                        Err(mpmc::PutError::Interrupted) => {}
-                        other => break other,
-                    }
-                }
-            }),
+        self.ring.look_for_room(until.looks(self.policy));
+        match grant.try_commit() {
+            Ok(()) => Ok(()),
+            Err(why) => self.wait_to_commit(grant, until, why),
+        }
+    }
+
+    #[cold]
+    fn wait_to_commit(
+        &self,
+        grant: &mut mpmc::WriteGrant<'_>,
+        until: Until,
+        why: mpmc::PutError,
+    ) -> Result<(), PutReason> {
+        use mpmc::PutError::{Contended, Full};
+        let (Full | Contended, Until::Deadline(deadline)) = (&why, until) else {
+            return Err(put_reason(why, self.ring.label()));
         };
+        let put = crate::scratch::putting(self.policy, |spinner| {
+            loop {
+                match grant.commit(spinner, deadline) {
+                    Err(mpmc::PutError::Interrupted) => {}
+                    other => break other,
+                }
+            }
+        });
         put.map_err(|error| put_reason(error, self.ring.label()))
     }
 
-    fn get_ref(&self, until: Until) -> Result<mpmc::ReadGrant, GetError> {
-        let (ring, tasks) = (&self.ring, self.counts_tasks());
-        let got = match until {
-            Until::Now if tasks => ring.try_get_ref_task(),
-            Until::Now => ring.try_get_ref(),
-            Until::Deadline(deadline) => crate::scratch::getting(self.policy, |spinner| {
-                loop {
-                    let got = match tasks {
-                        true => ring.get_ref_task(spinner, deadline),
-                        false => ring.get_ref(spinner, deadline),
-                    };
-                    match got {
-                        Err(mpmc::GetError::Interrupted) => {}
-                        other => break other,
-                    }
-                }
-            }),
+    #[inline]
+    fn get_ref(&self, until: Until) -> Result<ReadGrant, GetError> {
+        self.ring.look_for_message(until.looks(self.policy));
+        let first = match self.counts_tasks() {
+            true => self.ring.try_get_ref_task(),
+            false => self.ring.try_get_ref(),
         };
-        got.map_err(|error| get_error(error, ring.label()))
+        match first {
+            Ok(grant) => Ok(ReadGrant { grant }),
+            Err(why) => self.wait_for_ref(until, why),
+        }
+    }
+
+    #[cold]
+    fn wait_for_ref(&self, until: Until, why: mpmc::GetError) -> Result<ReadGrant, GetError> {
+        use mpmc::GetError::{Contended, Empty};
+        let (Empty | Contended, Until::Deadline(deadline)) = (&why, until) else {
+            return Err(get_error(why, self.ring.label()));
+        };
+        let ring = &self.ring;
+        let got = crate::scratch::getting(self.policy, |spinner| {
+            loop {
+                let got = match self.counts_tasks() {
+                    true => ring.get_ref_task(spinner, deadline),
+                    false => ring.get_ref(spinner, deadline),
+                };
+                match got {
+                    Err(mpmc::GetError::Interrupted) => {}
+                    other => break other,
+                }
+            }
+        });
+        got.map(|grant| ReadGrant { grant }).map_err(|error| get_error(error, ring.label()))
     }
 }

@@ -117,7 +117,10 @@ impl Overflow {
     }
 
     /// Puts a filled grant, or accepts a copy of what is in it. Never waits.
-    pub(crate) fn commit(self: &Arc<Self>, grant: &mut mpmc::WriteGrant) -> Result<(), PutReason> {
+    pub(crate) fn commit(
+        self: &Arc<Self>,
+        grant: &mut mpmc::WriteGrant<'_>,
+    ) -> Result<(), PutReason> {
         // ORDERING overflow-waiting (acquire): as in `put`.
         if self.waiting.load(Acquire) == 0 {
             match grant.try_commit() {

@@ -64,7 +64,7 @@ impl Pool {
         let end = at + len;
         let (blocks, mut begin) = chain.from(at);
         for block in blocks {
-            let number = u64::from(block.number);
+            let number = block.number();
             let Some(class) = self.class_of(number) else { break };
             let to_usize = |n: u64| usize::try_from(n).map_err(|_| OutOfBounds { at: n, len: 0 });
             let base = to_usize(class.at + (number - class.first) * class.size)?;

@@ -1,8 +1,8 @@
 //! Taking blocks and giving them back.
 
-use super::chain::{Block, Blocks, Chain};
+use super::chain::{Blocks, Chain};
 use super::layout::{CLASSES, Class, ENTRY, PoolGeometry, SMALL};
-use super::word::{Descriptor, Link, Owner};
+use super::word::{Block, Descriptor, Link, Owner};
 use crate::memory::{Memory, OutOfBounds, ReadTimes, Region, Stores, Way};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
@@ -93,7 +93,9 @@ impl Pool {
     }
 
     pub(super) fn class_of(&self, number: u64) -> Option<&Class> {
-        self.classes.iter().find(|class| (class.first..class.first + class.count).contains(&number))
+        // The small ones come last, and are most.
+        let class = self.classes.iter().rev().find(|class| class.first <= number)?;
+        (number - class.first < class.count).then_some(class)
     }
 
     // ---- Taking and giving back -------------------------------------------------
@@ -110,23 +112,24 @@ impl Pool {
         // ORDERING block-owner (acquire): whoever gave the block back has read it before we
         // write to it. Relaxed on failure: somebody else's.
         word.compare_exchange(seen.0, mine.0, Acquire, Relaxed).ok()?;
-        Some(Block { number: u32::try_from(number).ok()?, word: mine })
+        Some(Block::new(number, mine))
     }
 
-    /// Gives a block back, unless that was done already.
-    pub(crate) fn free(&self, block: Block) -> bool {
+    /// Gives a block of `owner`'s back, unless that was done already.
+    pub(crate) fn free(&self, block: Block, owner: u32) -> bool {
         // ORDERING block-owner (SeqCst): the release: our last access comes before the next
         // owner's first. SeqCst: comes before the look for sleepers that follows.
-        self.entry(block.number.into(), false).is_some_and(|word| {
-            word.compare_exchange(block.word.0, block.word.freed().0, SeqCst, Relaxed).is_ok()
+        let taken = block.word(owner);
+        self.entry(block.number(), false).is_some_and(|word| {
+            word.compare_exchange(taken.0, taken.freed().0, SeqCst, Relaxed).is_ok()
         })
     }
 
-    /// Gives the blocks of a chain back, last first: who has to go on finds the head of
+    /// Gives the blocks of a chain of `owner`'s back, last first: who has to go on finds the head of
     /// the chain as it was. Wakes those who wait for room.
-    pub(crate) fn free_all(&self, blocks: &[Block]) {
+    pub(crate) fn free_all(&self, blocks: &[Block], owner: u32) {
         for block in blocks.iter().rev() {
-            self.free(*block);
+            self.free(*block, owner);
         }
         self.freed.notify_all();
     }
@@ -137,34 +140,46 @@ impl Pool {
         if len > self.bytes() || self.bytes() == 0 {
             return None;
         }
-        let mut blocks = Blocks::new();
+        let mut chain = Chain::default();
+        chain.clear(participant, len);
+        let blocks = &mut chain.blocks;
         let mut rest = len as u64;
         for (index, class) in self.classes.iter().enumerate() {
             // The last one as soon as it fills half of one.
             let slack = if index == SMALL { class.size - 1 } else { class.size / 2 };
-            let wanted = (rest + slack).checked_div(class.size).unwrap_or(0);
-            let got = self.search(index, wanted, participant, &mut blocks);
-            rest = rest.saturating_sub(got * class.size);
+            if rest + slack >= class.size {
+                let wanted = (rest + slack).checked_div(class.size).unwrap_or(0);
+                let got = self.search(index, wanted, participant, blocks);
+                rest = rest.saturating_sub(got * class.size);
+            }
         }
-        // The small ones are used up: larger ones hold the rest.
-        for (index, class) in self.classes.iter().enumerate().rev().skip(1) {
-            let wanted = rest
-                .checked_div(class.size)
-                .map_or(0, |whole| whole + u64::from(!rest.is_multiple_of(class.size)));
-            let got = self.search(index, wanted, participant, &mut blocks);
-            rest = rest.saturating_sub(got * class.size);
+        if rest > 0 {
+            rest = self.take_larger(rest, participant, blocks);
         }
         if rest > 0 {
             // Nobody waits while holding some: two that did could wait for each other. Who
             // looked meanwhile missed these, and is woken.
             if !blocks.is_empty() {
-                self.free_all(&blocks);
+                self.free_all(blocks, participant);
             }
             return None;
         }
-        self.link(&blocks);
-        // They have the room: what was left to find is 0.
-        Chain::new(blocks, len, |block| self.bytes_of(block))
+        self.link(blocks);
+        chain.index(|block| self.bytes_of(block));
+        Some(chain)
+    }
+
+    /// The small ones are used up: larger ones hold the rest. Says what is left.
+    #[cold]
+    fn take_larger(&self, mut rest: u64, participant: u32, blocks: &mut Blocks) -> u64 {
+        for (index, class) in self.classes.iter().enumerate().rev().skip(1) {
+            let wanted = rest
+                .checked_div(class.size)
+                .map_or(0, |whole| whole + u64::from(!rest.is_multiple_of(class.size)));
+            let got = self.search(index, wanted, participant, blocks);
+            rest = rest.saturating_sub(got * class.size);
+        }
+        rest
     }
 
     /// Whether the free blocks hold `len` bytes. For those who wait: a
@@ -220,21 +235,27 @@ impl Pool {
         // getter's processor has them. Those that were free for longer lie where both find them.
         let in_turn = index != SMALL && self.stores.way() == Way::Through;
         let warm = if in_turn { 0 } else { WARM[index].min(class.count) };
-        let most = if in_turn { (IN_TURN / class.size).max(1) } else { u64::MAX };
-        let cold = (class.count - warm).min(most);
-        // Relaxed: a hint.
-        let start = cursor.load(Relaxed).checked_rem(cold).unwrap_or(0);
         let mut got = 0;
-        let round = (0..cold).map(|turn| warm + (start + turn) % cold);
-        let turns = (0..warm).chain(round).chain(warm + cold..class.count);
-        for place in turns {
+        for place in 0..warm {
             if let Some(block) = self.claim(class.first + place, participant) {
                 to.push(block);
                 got += 1;
                 if got == wanted {
-                    if place >= warm {
-                        cursor.store(place - warm + 1, Relaxed);
-                    }
+                    return got;
+                }
+            }
+        }
+        let most = if in_turn { (IN_TURN / class.size).max(1) } else { u64::MAX };
+        let cold = (class.count - warm).min(most);
+        // Relaxed: a hint.
+        let start = cursor.load(Relaxed).checked_rem(cold).unwrap_or(0);
+        let round = (0..cold).map(|turn| warm + (start + turn) % cold);
+        for place in round.chain(warm + cold..class.count) {
+            if let Some(block) = self.claim(class.first + place, participant) {
+                to.push(block);
+                got += 1;
+                if got == wanted {
+                    cursor.store(place - warm + 1, Relaxed);
                     break;
                 }
             }
@@ -244,19 +265,19 @@ impl Pool {
 
     /// Writes the links of a chain. The blocks are the caller's.
     fn link(&self, blocks: &[Block]) {
-        let nexts = blocks.iter().skip(1).map(|block| Link::to(block.number, block.word));
+        let nexts = blocks.iter().skip(1).map(|block| Link::to(*block));
         for (block, next) in blocks.iter().zip(nexts.chain([Link::END])) {
-            if let Some(word) = self.entry(block.number.into(), true) {
+            if let Some(word) = self.entry(block.number(), true) {
                 // Relaxed: released with the slot that names the chain.
                 word.store(next.0, Relaxed);
             }
         }
     }
 
-    /// What a slot is to say about a chain of `owner`'s.
-    pub(crate) fn describe(&self, chain: &Chain, owner: u32) -> Descriptor {
-        let first = chain.blocks.first().map_or(Link::END, |b| Link::to(b.number, b.word));
-        Descriptor { first, len: chain.len as u64, owner }
+    /// What a slot is to say about a chain.
+    pub(crate) fn describe(&self, chain: &Chain) -> Descriptor {
+        let first = chain.blocks.first().map_or(Link::END, |block| Link::to(*block));
+        Descriptor { first, len: chain.len as u64, owner: chain.owner }
     }
 
     // ---- Following --------------------------------------------------------------
@@ -264,36 +285,56 @@ impl Pool {
     /// The chain that a slot describes; `None` if it is none of this pool. The words may
     /// hold anything: nothing is allocated beyond what they prove to be there.
     pub(crate) fn follow(&self, what: Descriptor) -> Option<Chain> {
-        let len = usize::try_from(what.len).ok().filter(|len| *len <= self.bytes())?;
-        Chain::new(self.walk(what).collect(), len, |block| self.bytes_of(block))
+        let mut chain = Chain::default();
+        self.follow_to(what, &mut chain).then_some(chain)
+    }
+
+    /// As [`follow`](Self::follow), to `chain`, which is of no more use after `false`.
+    pub(crate) fn follow_to(&self, what: Descriptor, chain: &mut Chain) -> bool {
+        let (mut next, mut left) = (what.first, what.len);
+        let Some(len) = usize::try_from(left).ok().filter(|len| *len <= self.bytes()) else {
+            return false;
+        };
+        chain.clear(what.owner, len);
+        while left > 0 && chain.blocks.len() < self.most() {
+            let Some(block) = self.step(what.owner, &mut next, &mut left) else { return false };
+            chain.blocks.push(block);
+        }
+        chain.index(|block| self.bytes_of(block));
+        left == 0
     }
 
     /// The blocks from the first one to the last whose word is as it was promised, and no
     /// more than the length needs or the pool has: a chain that bites its tail ends, too.
     pub(crate) fn walk(&self, what: Descriptor) -> impl Iterator<Item = Block> {
-        let mut next = what.first;
-        let mut left = what.len.min(self.bytes() as u64);
-        let step = move || {
-            let (number, word) = next.target(what.owner).filter(|_| left > 0)?;
-            let owner = self.entry(number, false)?;
-            // Relaxed: the slot that names the chain was acquired, and with it that each
-            // block was taken. A later word is somebody else's, and ends the chain.
-            if word.is_free() || owner.load(Relaxed) != word.0 {
-                return None;
-            }
-            let block = Block { number: u32::try_from(number).ok()?, word };
-            left = left.saturating_sub(self.size(block));
-            // Relaxed: the slot that names the chain was acquired.
-            next = Link(self.entry(number, true)?.load(Relaxed));
-            Some(block)
-        };
-        let most = usize::try_from(self.geometry.blocks()).unwrap_or(usize::MAX);
-        std::iter::from_fn(step).take(most)
+        let (mut next, mut left) = (what.first, what.len.min(self.bytes() as u64));
+        std::iter::from_fn(move || self.step(what.owner, &mut next, &mut left)).take(self.most())
+    }
+
+    /// A step of a walk along a chain of `owner`'s that needs `left` bytes more.
+    #[inline]
+    fn step(&self, owner: u32, next: &mut Link, left: &mut u64) -> Option<Block> {
+        let block = next.target().filter(|_| *left > 0)?;
+        let word = block.word(owner);
+        // Relaxed: the slot that names the chain was acquired, and with it that each
+        // block was taken. A later word is somebody else's, and ends the chain.
+        if word.is_free() || self.entry(block.number(), false)?.load(Relaxed) != word.0 {
+            return None;
+        }
+        *left = left.saturating_sub(self.size(block));
+        // Relaxed: the slot that names the chain was acquired.
+        *next = Link(self.entry(block.number(), true)?.load(Relaxed));
+        Some(block)
+    }
+
+    /// The most blocks of a chain.
+    fn most(&self) -> usize {
+        usize::try_from(self.geometry.blocks()).unwrap_or(usize::MAX)
     }
 
     /// Bytes of a block.
     fn size(&self, block: Block) -> u64 {
-        self.class_of(block.number.into()).map_or(0, |class| class.size)
+        self.class_of(block.number()).map_or(0, |class| class.size)
     }
 
     fn bytes_of(&self, block: Block) -> usize {
@@ -319,11 +360,8 @@ impl Pool {
     pub(crate) fn sweep(&self, participant: u32, marks: &Marks) {
         for number in 0..self.geometry.blocks() {
             let word = self.owner(number);
-            if word.participant() == participant
-                && !marks.has(number)
-                && let Ok(number) = u32::try_from(number)
-            {
-                self.free(Block { number, word });
+            if word.participant() == participant && !marks.has(number) {
+                self.free(Block::new(number, word), participant);
             }
         }
     }
@@ -338,8 +376,8 @@ impl Pool {
 
     /// The link of a block.
     #[cfg(test)]
-    pub(crate) fn link_of(&self, number: u32) -> &AtomicU64 {
-        self.entry(number.into(), true).expect("a block")
+    pub(crate) fn link_of(&self, block: Block) -> &AtomicU64 {
+        self.entry(block.number(), true).expect("a block")
     }
 
     /// How long messages are copied.
@@ -360,8 +398,9 @@ pub(crate) struct Marks(Vec<u64>);
 impl Marks {
     /// `false` if it was marked before.
     pub(crate) fn set(&mut self, block: Block) -> bool {
-        let Some(word) = self.0.get_mut(block.number as usize / 64) else { return false };
-        let bit = 1 << (block.number % 64);
+        let at = usize::try_from(block.number() / 64).ok();
+        let Some(word) = at.and_then(|at| self.0.get_mut(at)) else { return false };
+        let bit = 1 << (block.number() % 64);
         let is_new = *word & bit == 0;
         *word |= bit;
         is_new

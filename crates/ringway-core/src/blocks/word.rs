@@ -48,6 +48,33 @@ impl Owner {
     }
 }
 
+/// A block that was somebody's when its word was read: `generation:40 | number:24`. Its chain
+/// knows whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block(u64);
+
+impl Block {
+    /// Block `number`, whose owner word is `word`.
+    pub(crate) fn new(number: u64, word: Owner) -> Self {
+        Self((word.generation() << LOW) | number & LOW_MASK)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0 & LOW_MASK
+    }
+
+    /// None of any pool.
+    #[cfg(test)]
+    pub(crate) fn nowhere(self) -> Self {
+        Self(self.0 | LOW_MASK)
+    }
+
+    /// The word that it must have if it is `owner`'s.
+    pub(crate) fn word(self, owner: u32) -> Owner {
+        Owner::new(self.0 >> LOW, owner)
+    }
+}
+
 /// Where a chain goes on: `generation:40 | number + 1:24`; 0 is the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link(pub(crate) u64);
@@ -55,15 +82,14 @@ pub(crate) struct Link(pub(crate) u64);
 impl Link {
     pub(crate) const END: Self = Self(0);
 
-    /// To block `number`, whose owner word is `word`.
-    pub(crate) fn to(number: u32, word: Owner) -> Self {
-        Self((word.generation() << LOW) | (u64::from(number) + 1))
+    /// To a block of the pool: its number is less than [`MAX_BLOCKS`].
+    pub(crate) fn to(block: Block) -> Self {
+        Self(block.0.wrapping_add(1))
     }
 
-    /// The block, and the word that it must have if it is `owner`'s; `None` at the end.
-    pub(crate) fn target(self, owner: u32) -> Option<(u64, Owner)> {
-        let number = (self.0 & LOW_MASK).checked_sub(1)?;
-        Some((number, Owner::new(self.0 >> LOW, owner)))
+    /// The block; `None` at the end.
+    pub(crate) fn target(self) -> Option<Block> {
+        (self.0 & LOW_MASK != 0).then(|| Block(self.0.wrapping_sub(1)))
     }
 }
 
@@ -106,9 +132,11 @@ mod tests {
         // The generation comes round without touching the owner.
         let last = Owner::new(GENERATION_MASK, 0).taken(3);
         assert_eq!((last.participant(), last.generation()), (3, 0));
-        let link = Link::to(9, mine);
-        assert_eq!(link.target(4095), Some((9, mine)));
-        assert_eq!(Link::END.target(1), None);
+        let block = Block::new(9, mine);
+        assert_eq!((block.number(), block.word(4095)), (9, mine));
+        let link = Link::to(block);
+        assert_eq!(link.target(), Some(block));
+        assert_eq!(Link::END.target(), None);
         let whole = Descriptor { first: link, len: (1 << 48) - 1, owner: 4095 };
         assert_eq!(Descriptor::from_words(whole.words()), whole);
     }

@@ -26,8 +26,8 @@ use super::word::{IMMEDIATE, SHUTDOWN};
 use crate::blocks::{Chain, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
-use crate::sync::Ordering::SeqCst;
-use crate::sync::fence;
+use crate::sync::Ordering::{Relaxed, SeqCst};
+use crate::sync::{fence, spin_hint};
 use crate::wait::{Deadline, Spinner};
 use core::fmt;
 use std::sync::Arc;
@@ -38,13 +38,13 @@ use std::time::Instant;
 ///
 /// Bytes that are not written have any value, such as that of earlier messages.
 #[must_use = "a grant that is not committed is given up"]
-pub struct WriteGrant {
-    attachment: Arc<Attachment>,
+pub struct WriteGrant<'a> {
+    attachment: &'a Arc<Attachment>,
+    /// Once it is committed it has no owner: then it is a getter's.
     chain: Chain,
-    committed: bool,
 }
 
-impl WriteGrant {
+impl WriteGrant<'_> {
     /// Bytes of the message.
     pub fn len(&self) -> usize {
         self.chain.len
@@ -81,11 +81,16 @@ impl WriteGrant {
     /// As [`SharedRing::try_put`].
     pub fn try_commit(&mut self) -> Result<(), PutError> {
         self.check_owner()?;
-        let attachment = Arc::clone(&self.attachment);
-        let first = self.commit_once(&attachment, Ring::try_put_chain);
-        let result =
-            retry(&attachment, first, || self.commit_once(&attachment, Ring::try_put_chain));
-        result.unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
+        match self.commit_once(Ring::try_put_chain) {
+            Try::Done(result) => result,
+            first => self.retry_commit(first),
+        }
+    }
+
+    #[cold]
+    fn retry_commit(&mut self, first: Try<(), PutError>) -> Result<(), PutError> {
+        retry(self.attachment, first, || self.commit_once(Ring::try_put_chain))
+            .unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
     }
 
     /// Puts the message, waiting for room in the ring until the deadline. Else as
@@ -96,52 +101,51 @@ impl WriteGrant {
     /// As [`SharedRing::put`].
     pub fn commit(&mut self, spinner: &mut Spinner, deadline: Deadline) -> Result<(), PutError> {
         self.check_owner()?;
-        let attachment = Arc::clone(&self.attachment);
+        let attachment = self.attachment;
         let ring = &attachment.ring;
-        let once = || self.commit_once(&attachment, Ring::try_put_chain);
+        let once = || self.commit_once(Ring::try_put_chain);
         let hint = || ring.may_have_room();
-        wait(&attachment, ring.not_full(), spinner, deadline, hint, once)
+        wait(attachment, ring.not_full(), spinner, deadline, hint, once)
             .unwrap_or_else(|ended| Err(put_ended(&ended, PutError::Full)))
     }
 
     /// One try, also after an orderly shutdown.
     pub(super) fn commit_accepted_once(&mut self) -> Try<(), PutError> {
-        let attachment = Arc::clone(&self.attachment);
-        self.commit_once(&attachment, Ring::try_put_chain_accepted)
+        self.commit_once(Ring::try_put_chain_accepted)
     }
 
+    #[inline]
     fn commit_once(
         &mut self,
-        attachment: &Arc<Attachment>,
         put: fn(&Ring, &mut Actor, &Chain) -> Result<(), super::TryPut>,
     ) -> Try<(), PutError> {
-        match attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
+        match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
             Ok(()) => {
-                self.committed = true;
+                self.chain.owner = 0;
                 Try::Done(Ok(()))
             }
-            Err(why) => put_failed(attachment, why, self.chain.len),
+            Err(why) => put_failed(self.attachment, why, self.chain.len),
         }
     }
 
     /// A grant that a fork copied is the parent's; one that is committed is a getter's.
     fn check_owner(&self) -> Result<(), PutError> {
-        if self.committed || !self.attachment.is_usable() {
+        if self.chain.owner == 0 || !self.attachment.is_usable() {
             return Err(PutError::Poisoned);
         }
         Ok(())
     }
 }
 
-impl Drop for WriteGrant {
+impl Drop for WriteGrant<'_> {
     fn drop(&mut self) {
-        if !self.committed && !self.attachment.is_inherited() {
-            self.attachment.ring.pool.free_all(&self.chain.blocks);
+        if self.chain.owner != 0 && !self.attachment.is_inherited() {
+            self.attachment.ring.pool.free_all(&self.chain.blocks, self.chain.owner);
         }
     }
 }
 
-impl fmt::Debug for WriteGrant {
+impl fmt::Debug for WriteGrant<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteGrant").field("len", &self.len()).finish_non_exhaustive()
     }
@@ -157,48 +161,53 @@ pub struct ReadGrant {
     attachment: Arc<Attachment>,
     place: Place,
     contents: Contents,
-    /// Whether it was counted as a task when it was taken.
-    task: bool,
-    /// Whether it is known as one that keeps its slot.
-    keeps_slot: bool,
-    released: bool,
+    /// What of [`TASK`], [`KEPT`] and [`RELEASED`] holds. A word: a move of single bytes waits
+    /// for what is beside them.
+    flags: u64,
     /// For those who time what getters do.
     begun: Option<Instant>,
 }
 
+/// It was counted as a task when it was taken.
+const TASK: u64 = 1;
+/// It is known as one that keeps its slot.
+const KEPT: u64 = 2;
+const RELEASED: u64 = 4;
+
 impl ReadGrant {
     /// For a message at `place` that this process has just taken.
     pub(super) fn open(attachment: &Arc<Attachment>, place: Place) -> Result<Self, GetError> {
-        let Some(contents) = attachment.ring.contents(place) else {
+        let mut contents = Contents::default();
+        if !attachment.ring.contents(place, &mut contents) {
             attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
             attachment.poison();
             return Err(GetError::Corrupted("the blocks of a message"));
-        };
+        }
         Ok(Self::holding(attachment, place, contents))
     }
 
     /// For a message at `place` that this process has just taken, and looked at.
+    #[inline]
     fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
         let begun = attachment.ring.pool.read_times().begin(contents.len());
-        let (task, keeps_slot, released) = (false, false, false);
-        Self { attachment, place, contents, task, keeps_slot, released, begun }
+        Self { attachment, place, contents, flags: 0, begun }
     }
 
     /// For a caller to keep.
-    fn lend(mut self) -> Self {
-        let ring = &self.attachment.ring;
+    #[inline]
+    fn lend(&mut self) {
         if let Some(position) = self.place.position() {
+            let ring = &self.attachment.ring;
             ring.kept.begin(ring.positions.in_slot(position));
-            self.keeps_slot = true;
+            self.flags |= KEPT;
         }
-        self
     }
 
     /// What a caller kept is settled now.
     fn settle(&self) {
         if let Some(position) = self.place.position()
-            && self.keeps_slot
+            && self.flags & KEPT != 0
         {
             let ring = &self.attachment.ring;
             ring.kept.end(ring.positions.in_slot(position));
@@ -207,7 +216,7 @@ impl ReadGrant {
 
     /// Remembers that the message counts as a task of this process.
     pub(super) fn set_task(&mut self) {
-        self.task = true;
+        self.flags |= TASK;
     }
 
     /// Bytes of the message.
@@ -231,19 +240,19 @@ impl ReadGrant {
 
     /// COMMIT: the message is taken for good, and its memory free.
     pub fn release(mut self) {
-        self.released = true;
+        self.flags |= RELEASED;
         if !self.attachment.is_inherited() {
             self.settle();
             self.attachment.ring.pool.read_times().end(self.begun, self.len());
-            let (place, contents, task) = (self.place, &self.contents, self.task);
+            let (place, contents) = (self.place, &self.contents);
             self.attachment.with_actor(|ring, actor| {
-                if task {
+                if self.flags & TASK != 0 {
                     actor.counting(|actor| ring.release_contents(actor, place, contents));
                 } else {
                     ring.release_contents(actor, place, contents);
                 }
             });
-            if self.keeps_slot {
+            if self.flags & KEPT != 0 {
                 // As for those in records, which `vacate` tells of.
                 self.attachment.ring.note_end();
             }
@@ -254,10 +263,10 @@ impl ReadGrant {
 impl Drop for ReadGrant {
     fn drop(&mut self) {
         // A copy that a fork made gives nothing back: the parent has it.
-        if !self.released && !self.attachment.is_inherited() {
+        if self.flags & RELEASED == 0 && !self.attachment.is_inherited() {
             self.settle();
             self.attachment.ring.give_back(self.place);
-            if self.task {
+            if self.flags & TASK != 0 {
                 self.attachment.forget_task();
             }
         }
@@ -283,7 +292,8 @@ impl SharedRing {
     /// # Errors
     ///
     /// [`PutError::NoMemory`]; [`PutError::TooLong`]; the lasting ones.
-    pub fn try_reserve(&self, len: usize) -> Result<WriteGrant, PutError> {
+    #[inline]
+    pub fn try_reserve(&self, len: usize) -> Result<WriteGrant<'_>, PutError> {
         let attachment = self.attachment()?;
         match reserve_once(attachment, len, SHUTDOWN) {
             Try::Done(result) => result,
@@ -301,7 +311,7 @@ impl SharedRing {
         len: usize,
         spinner: &mut Spinner,
         deadline: Deadline,
-    ) -> Result<WriteGrant, PutError> {
+    ) -> Result<WriteGrant<'_>, PutError> {
         reserve(self.attachment()?, len, spinner, deadline)
     }
 
@@ -310,11 +320,14 @@ impl SharedRing {
     /// # Errors
     ///
     /// As [`try_get`](Self::try_get).
+    #[inline]
     pub fn try_get_ref(&self) -> Result<ReadGrant, GetError> {
         let attachment = self.attachment()?;
-        let first = ref_once(attachment);
-        retry(attachment, first, || ref_once(attachment))
-            .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+        // The common case apart, as in `try_get`.
+        match ref_now(attachment) {
+            Ok(grant) => Ok(grant),
+            Err(why) => try_ref_failed(attachment, why),
+        }
     }
 
     /// Takes the next message without copying it, waiting for it until the deadline.
@@ -331,15 +344,29 @@ impl SharedRing {
         let ring = &attachment.ring;
         let hint = || ring.may_have_message();
         let once = || ref_once(attachment);
-        if let Try::Done(result) = once() {
-            return result;
-        }
         wait(attachment, ring.not_empty(), spinner, deadline, hint, once).unwrap_or_else(|ended| {
             Err(match ended {
                 Ended::TimedOut => GetError::Empty,
                 Ended::Interrupted => GetError::Interrupted,
             })
         })
+    }
+
+    /// Looks up to `looks` times, about 30 ns apart, whether a get may find a message: less is
+    /// in the way of a putter than a try in vain.
+    #[inline]
+    pub fn look_for_message(&self, looks: u32) {
+        if let Some(attachment) = self.quick() {
+            look(looks, || attachment.ring.may_have_message());
+        }
+    }
+
+    /// As [`look_for_message`](Self::look_for_message), whether a put may find room in the ring.
+    #[inline]
+    pub fn look_for_room(&self, looks: u32) {
+        if let Some(attachment) = self.quick() {
+            look(looks, || attachment.ring.may_have_room());
+        }
     }
 
     /// The longest message: a streamed one, if there can be any.
@@ -358,47 +385,69 @@ impl SharedRing {
     }
 }
 
+#[inline]
+fn ref_now(attachment: &Arc<Attachment>) -> Result<ReadGrant, TryGet> {
+    let mut contents = Contents::default();
+    let place = attachment.with_actor(|ring, actor| ring.try_take_with(actor, &mut contents))?;
+    let mut grant = ReadGrant::holding(attachment, place, contents);
+    grant.lend();
+    Ok(grant)
+}
+
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
-    match attachment.with_actor(Ring::try_take_with) {
-        Ok((place, contents)) => {
-            Try::Done(Ok(ReadGrant::holding(attachment, place, contents).lend()))
+    match ref_now(attachment) {
+        Ok(grant) => Try::Done(Ok(grant)),
+        Err(why) => ref_failed(attachment, why),
+    }
+}
+
+fn ref_failed(attachment: &Arc<Attachment>, why: TryGet) -> Try<ReadGrant, GetError> {
+    match why {
+        // Dropped: it is for a call that copies.
+        TryGet::Stream(place) => Try::Done(Err(match Incoming::open(attachment, place) {
+            Ok(stream) => GetError::Streamed { len: stream.len() },
+            Err(error) => error,
+        })),
+        why => get_failed(attachment, why),
+    }
+}
+
+#[cold]
+fn try_ref_failed(attachment: &Arc<Attachment>, why: TryGet) -> Result<ReadGrant, GetError> {
+    retry(attachment, ref_failed(attachment, why), || ref_once(attachment))
+        .unwrap_or_else(|busy| Err(if busy { GetError::Contended } else { GetError::Empty }))
+}
+
+#[inline]
+fn look(looks: u32, ready: impl Fn() -> bool) {
+    for _ in 1..looks {
+        if ready() {
+            break;
         }
-        Err(TryGet::Stream(place)) => {
-            let stream = Incoming::open(attachment, place);
-            // Dropped: it is for a call that copies.
-            Try::Done(Err(match stream {
-                Ok(stream) => GetError::Streamed { len: stream.len() },
-                Err(error) => error,
-            }))
-        }
-        Err(why) => get_failed(attachment, why),
+        spin_hint();
     }
 }
 
 /// `refused` are the flags of a shutdown that make it fail.
+#[inline]
 fn reserve_once(
     attachment: &Arc<Attachment>,
     len: usize,
     refused: u64,
-) -> Try<WriteGrant, PutError> {
+) -> Try<WriteGrant<'_>, PutError> {
     let ring = &attachment.ring;
     // Without a pool nobody would ever make room, not even for nothing.
     if len > ring.pool.bytes() || ring.pool.bytes() == 0 {
         let limit = ring.max_kept();
         return Try::Done(Err(PutError::TooLong { len, limit }));
     }
-    // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
-    // owner words; who frees a block changes its word by a SeqCst RMW before the look for
-    // sleepers. One of the two sees the other.
-    fence(SeqCst);
-    if ring.enqueue_pos.load(SeqCst) & refused != 0 {
+    // Relaxed: a look. A shutdown is no later than the commit, and who may sleep on this has
+    // looked at it behind a fence.
+    if ring.enqueue_pos.load(Relaxed) & refused != 0 {
         return Try::Done(Err(PutError::ShutDown));
     }
     match ring.pool.take(len, attachment.participant()) {
-        Some(chain) => {
-            let attachment = Arc::clone(attachment);
-            Try::Done(Ok(WriteGrant { attachment, chain, committed: false }))
-        }
+        Some(chain) => Try::Done(Ok(WriteGrant { attachment, chain })),
         None => Try::Blocked,
     }
 }
@@ -408,9 +457,11 @@ fn reserve_waiting(
     attachment: &Arc<Attachment>,
     len: usize,
     refused: u64,
-) -> Try<WriteGrant, PutError> {
+) -> Try<WriteGrant<'_>, PutError> {
     let ring = &attachment.ring;
-    // ORDERING event-announce (SeqCst): as in `reserve_once`.
+    // ORDERING event-announce (SeqCst): a sleeper announced itself before this look at the
+    // owner words; who frees a block changes its word by a SeqCst RMW before the look for
+    // sleepers. One of the two sees the other.
     fence(SeqCst);
     let refused_now = ring.enqueue_pos.load(SeqCst) & refused != 0;
     if refused_now || len > ring.pool.bytes() || ring.pool.has_room(len) {
@@ -419,15 +470,25 @@ fn reserve_waiting(
     Try::Blocked
 }
 
-fn reserve(
-    attachment: &Arc<Attachment>,
+fn reserve<'a>(
+    attachment: &'a Arc<Attachment>,
     len: usize,
     spinner: &mut Spinner,
     deadline: Deadline,
-) -> Result<WriteGrant, PutError> {
-    if let Try::Done(result) = reserve_once(attachment, len, SHUTDOWN) {
-        return result;
+) -> Result<WriteGrant<'a>, PutError> {
+    match reserve_once(attachment, len, SHUTDOWN) {
+        Try::Done(result) => result,
+        _ => wait_to_reserve(attachment, len, spinner, deadline),
     }
+}
+
+#[cold]
+fn wait_to_reserve<'a>(
+    attachment: &'a Arc<Attachment>,
+    len: usize,
+    spinner: &mut Spinner,
+    deadline: Deadline,
+) -> Result<WriteGrant<'a>, PutError> {
     let pool = &attachment.ring.pool;
     let once = || reserve_waiting(attachment, len, SHUTDOWN);
     let walk = Walk::default();
@@ -447,7 +508,11 @@ pub(super) fn try_put_long(attachment: &Arc<Attachment>, message: &[u8]) -> Resu
         return Err(PutError::Full);
     }
     match reserve_once(attachment, message.len(), SHUTDOWN) {
-        Try::Done(grant) => fill(grant?, message)?.try_commit(),
+        Try::Done(grant) => {
+            let mut grant = grant?;
+            fill(&mut grant, message)?;
+            grant.try_commit()
+        }
         _ => Err(PutError::NoMemory),
     }
 }
@@ -462,24 +527,29 @@ pub(super) fn put_long(
     if attachment.ring.is_streamed(message.len()) {
         return put_stream(attachment, message, spinner, deadline, None);
     }
-    let grant = reserve(attachment, message.len(), spinner, deadline)?;
-    fill(grant, message)?.commit(spinner, deadline)
+    let mut grant = reserve(attachment, message.len(), spinner, deadline)?;
+    fill(&mut grant, message)?;
+    if attachment.ring.may_have_room()
+        && let Try::Done(result) = grant.commit_once(Ring::try_put_chain)
+    {
+        return result;
+    }
+    grant.commit(spinner, deadline)
 }
 
 /// Blocks for a message that was accepted before, filled; also after an orderly shutdown.
-pub(super) fn accepted_long(
-    attachment: &Arc<Attachment>,
+pub(super) fn accepted_long<'a>(
+    attachment: &'a Arc<Attachment>,
     message: &[u8],
-) -> Try<WriteGrant, PutError> {
+) -> Try<WriteGrant<'a>, PutError> {
     match reserve_waiting(attachment, message.len(), IMMEDIATE) {
-        Try::Done(Ok(grant)) => Try::Done(fill(grant, message)),
+        Try::Done(Ok(mut grant)) => Try::Done(fill(&mut grant, message).map(|()| grant)),
         other => other,
     }
 }
 
-fn fill(mut grant: WriteGrant, message: &[u8]) -> Result<WriteGrant, PutError> {
+fn fill(grant: &mut WriteGrant<'_>, message: &[u8]) -> Result<(), PutError> {
     let (len, limit) = (message.len(), grant.len());
     // Never: the grant was made for it.
-    grant.write_at(0, message).map_err(|_| PutError::TooLong { len, limit })?;
-    Ok(grant)
+    grant.write_at(0, message).map_err(|_| PutError::TooLong { len, limit })
 }

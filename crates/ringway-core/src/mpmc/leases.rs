@@ -45,15 +45,19 @@ impl Ring {
     ///
     /// As [`try_get`](Self::try_get), but for [`TryGet::Long`].
     pub fn try_take(&self, actor: &mut Actor) -> Result<Place, TryGet> {
-        self.try_take_with(actor).map(|(place, _)| place)
+        self.try_take_with(actor, &mut Contents::default())
     }
 
-    /// As [`try_take`](Self::try_take), with what the message consists of.
-    pub(super) fn try_take_with(&self, actor: &mut Actor) -> Result<(Place, Contents), TryGet> {
+    /// As [`try_take`](Self::try_take), and tells in `contents` what the message consists of.
+    pub(super) fn try_take_with(
+        &self,
+        actor: &mut Actor,
+        contents: &mut Contents,
+    ) -> Result<Place, TryGet> {
         let places = &mut self.given_back_places();
         self.past_voids(|| {
             let place = self.take_in_place(actor, places)?;
-            self.to_lease(actor, place)
+            self.to_lease(actor, place, contents)
         })
     }
 
@@ -123,15 +127,16 @@ impl Ring {
         &self,
         actor: &mut Actor,
         place: Place,
-    ) -> Result<Option<(Place, Contents)>, TryGet> {
+        contents: &mut Contents,
+    ) -> Result<Option<Place>, TryGet> {
         if let Some(named) = self.cell(place).stream() {
             return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
-        let Some(contents) = self.contents(place) else {
+        if !self.contents(place, contents) {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
-        };
-        Ok(Some((self.move_to_lease(actor, place), contents)))
+        }
+        Ok(Some(self.move_to_lease(actor, place)))
     }
 
     /// Moves what the caller has taken to a lease record, if it is in a slot and there is

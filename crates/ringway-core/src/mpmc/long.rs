@@ -21,7 +21,7 @@ use super::ring::Ring;
 use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, State, marks};
-use crate::blocks::{Block, Blocks, Chain, Descriptor};
+use crate::blocks::{Blocks, Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region, Way};
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -70,20 +70,18 @@ impl Place {
     }
 }
 
-/// The bytes of a message that the caller has taken.
-#[derive(Debug)]
-pub(super) enum Contents {
-    /// So many, in the slot or record itself.
-    Inline(usize),
-    Blocks(Chain),
-}
+/// The bytes of a message that the caller has taken: in blocks, or as many in the slot or
+/// record itself as a chain of nobody's has.
+#[derive(Debug, Default)]
+pub(super) struct Contents(Chain);
 
 impl Contents {
     pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Inline(len) => *len,
-            Self::Blocks(chain) => chain.len,
-        }
+        self.0.len
+    }
+
+    fn is_inline(&self) -> bool {
+        self.0.owner == 0
     }
 }
 
@@ -200,13 +198,13 @@ impl Ring {
         let written = self.pool.write(&chain, 0, message).map_err(|_| TryPut::NoMemory);
         written
             .and_then(|()| self.try_put_chain(actor, &chain))
-            .inspect_err(|_| self.pool.free_all(&chain.blocks))
+            .inspect_err(|_| self.pool.free_all(&chain.blocks, chain.owner))
     }
 
     /// As [`try_put`](Self::try_put) for a message in blocks, which are the getter's to
     /// give back from then on, if it is put.
     pub(super) fn try_put_chain(&self, actor: &mut Actor, chain: &Chain) -> Result<(), TryPut> {
-        let what = self.pool.describe(chain, actor.participant());
+        let what = self.pool.describe(chain);
         self.try_put_name(actor, |at| self.write_descriptor(at, what))?;
         self.actors.count_one(actor, Committed::Put);
         Ok(())
@@ -256,7 +254,7 @@ impl Ring {
     ) -> Result<(), TryPut> {
         match self.try_put_chain(actor, chain) {
             Err(TryPut::ShutDown) => {
-                let what = self.pool.describe(chain, actor.participant());
+                let what = self.pool.describe(chain);
                 self.put_after_shutdown(actor, |at| self.write_descriptor(at, what))?;
                 self.actors.count_one(actor, Committed::Put);
                 Ok(())
@@ -323,11 +321,12 @@ impl Ring {
         if let Some(named) = cell.stream() {
             return self.meet_stream(actor, place, named).map_or(Ok(None), Err);
         }
-        let Some(contents) = self.contents(place) else {
+        let mut contents = Contents::default();
+        if !self.contents(place, &mut contents) {
             actor.stop_counting();
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
-        };
+        }
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
         if copied.is_err() {
@@ -351,17 +350,19 @@ impl Ring {
         Err(TryGet::Busy)
     }
 
-    /// What a message that the caller has taken consists of; `None` if it makes no sense.
-    pub(super) fn contents(&self, place: Place) -> Option<Contents> {
+    /// Finds out what a message that the caller has taken consists of; `false` if it makes no
+    /// sense. To what is there: a chain is long, and each level would move it.
+    pub(super) fn contents(&self, place: Place, Contents(chain): &mut Contents) -> bool {
         let cell = self.cell(place);
         let meta = cell.meta();
         match meta.kind() {
             Meta::INLINE => {
-                let len = usize::try_from(meta.len()).ok()?;
-                (len <= self.payload_size()).then_some(Contents::Inline(len))
+                let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
+                chain.clear(0, len);
+                len <= self.payload_size()
             }
-            Meta::BLOCKS => self.pool.follow(cell.descriptor()).map(Contents::Blocks),
-            _ => None,
+            Meta::BLOCKS => self.pool.follow_to(cell.descriptor(), chain),
+            _ => false,
         }
     }
 
@@ -373,15 +374,13 @@ impl Ring {
         from: usize,
         to: &mut [u8],
     ) -> Result<(), OutOfBounds> {
-        match contents {
-            Contents::Inline(len) => {
-                if from.checked_add(to.len()).is_none_or(|end| end > *len) {
-                    return Err(OutOfBounds { at: from as u64, len: to.len() as u64 });
-                }
-                self.cell(place).copy_out(from, to)
-            }
-            Contents::Blocks(chain) => self.pool.read(chain, from, to),
+        if !contents.is_inline() {
+            return self.pool.read(&contents.0, from, to);
         }
+        if from.checked_add(to.len()).is_none_or(|end| end > contents.len()) {
+            return Err(OutOfBounds { at: from as u64, len: to.len() as u64 });
+        }
+        self.cell(place).copy_out(from, to)
     }
 
     /// Copies what fits of a message that the caller has taken; says how long it is.
@@ -390,7 +389,10 @@ impl Ring {
     ///
     /// [`TryGet::Corrupted`]. It is the caller's still.
     pub fn copy_taken(&self, place: Place, buffer: &mut [u8]) -> Result<usize, TryGet> {
-        let contents = self.contents(place).ok_or(WRONG_LENGTH)?;
+        let mut contents = Contents::default();
+        if !self.contents(place, &mut contents) {
+            return Err(WRONG_LENGTH);
+        }
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_contents(place, &contents, 0, &mut buffer[..fits]);
         copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
@@ -399,28 +401,24 @@ impl Ring {
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its
     /// place free.
     pub fn release_taken(&self, actor: &mut Actor, place: Place) {
-        self.release_with(actor, place, || self.rest_of(place));
+        self.release_with(actor, place, None);
     }
 
     /// As [`release_taken`](Self::release_taken), by one who knows what the message consists
     /// of: its blocks are not looked up a second time.
     pub(super) fn release_contents(&self, actor: &mut Actor, place: Place, contents: &Contents) {
-        self.release_with(actor, place, || match contents {
-            Contents::Inline(_) => &[][..],
-            Contents::Blocks(chain) => &chain.blocks,
-        });
+        self.release_with(actor, place, Some(contents));
     }
 
-    fn release_with<B: AsRef<[Block]>>(
-        &self,
-        actor: &mut Actor,
-        place: Place,
-        blocks: impl FnOnce() -> B,
-    ) {
+    #[inline]
+    fn release_with(&self, actor: &mut Actor, place: Place, contents: Option<&Contents>) {
         self.begin_take(actor, place);
         if self.cell(place).meta().kind() == Meta::BLOCKS {
             self.mark_freeing(place, actor.participant());
-            self.pool.free_all(blocks().as_ref());
+            match contents {
+                Some(Contents(chain)) => self.pool.free_all(&chain.blocks, chain.owner),
+                None => self.free_named(place),
+            }
         }
         self.vacate(place);
         self.actors.end_take(actor, 1);
@@ -464,13 +462,15 @@ impl Ring {
     /// Gives back what is not given back yet of the blocks that a place in FREEING names.
     pub(super) fn free_rest(&self, place: Place) {
         if self.cell(place).meta().kind() == Meta::BLOCKS {
-            self.pool.free_all(&self.rest_of(place));
+            self.free_named(place);
         }
     }
 
-    /// The blocks that a place names and that are not given back.
-    fn rest_of(&self, place: Place) -> Blocks {
-        self.pool.walk(self.cell(place).descriptor()).collect()
+    /// Gives back what is not given back yet of the blocks that a place names.
+    fn free_named(&self, place: Place) {
+        let what = self.cell(place).descriptor();
+        let blocks: Blocks = self.pool.walk(what).collect();
+        self.pool.free_all(&blocks, what.owner);
     }
 
     /// The place is empty. What it held was taken or moved.

@@ -79,7 +79,7 @@ impl Ring {
         let mut stream =
             Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
         let begun = self.pool.take(self.stream_buffer(), participant).and_then(|chain| {
-            record.describe(self.pool.describe(&chain, participant));
+            record.describe(self.pool.describe(&chain));
             stream.chain = chain;
             self.begin_epoch(record)
         });
@@ -204,7 +204,7 @@ impl Ring {
             self.note_end();
         }
         // Also tells those who wait for a record.
-        self.pool.free_all(&chain.blocks);
+        self.pool.free_all(&chain.blocks, chain.owner);
         before.is_some_and(Truth::is_taken)
     }
 

@@ -5,7 +5,7 @@
 use super::Fates;
 use super::blocks::{bytes, get, pooled, put};
 use crate::blocks::Chain;
-use crate::mpmc::long::Place;
+use crate::mpmc::long::{Contents, Place};
 use crate::mpmc::{Announcement, Phase, Recovery, Ring, TryGet};
 use crate::peer::Actor;
 use crate::sync::Ordering::SeqCst;
@@ -54,7 +54,7 @@ impl Scene {
         let whole = ring.pool.take(self.len, VICTIM).unwrap();
         // Before: a step per block.
         if steps < whole.blocks.len() {
-            whole.blocks[steps..].iter().for_each(|block| assert!(ring.pool.free(*block)));
+            whole.blocks[steps..].iter().for_each(|block| assert!(ring.pool.free(*block, VICTIM)));
             return false;
         }
         let steps = steps - whole.blocks.len();
@@ -63,7 +63,7 @@ impl Scene {
                 0 => ring.pool.write(&whole, 0, &bytes(ITS, self.len)).unwrap(),
                 1 => ring.announce(victim, Announcement::put(position)),
                 2 => ring.claim_put(position).unwrap(),
-                3 => ring.write_descriptor(position, ring.pool.describe(&whole, VICTIM)),
+                3 => ring.write_descriptor(position, ring.pool.describe(&whole)),
                 4 => {
                     ring.publish(position);
                     self.inside.push(ITS);
@@ -102,9 +102,10 @@ impl Scene {
             ring.mark_freeing(place, VICTIM);
             taken.redelivered = None;
         });
-        let blocks = ring.pool.walk(ring.cell(place).descriptor()).collect::<Vec<_>>();
+        let what = ring.cell(place).descriptor();
+        let blocks = ring.pool.walk(what).collect::<Vec<_>>();
         for block in blocks.iter().rev() {
-            taken.step(|_| assert!(ring.pool.free(*block)));
+            taken.step(|_| assert!(ring.pool.free(*block, what.owner)));
         }
         taken.step(|_| ring.vacate(place));
     }
@@ -164,7 +165,7 @@ impl Scene {
         }
         // All at once: the pool holds as much as ever.
         let all: Chain = ring.pool.take(ring.pool.bytes(), 1).expect("the whole pool");
-        ring.pool.free_all(&all.blocks);
+        ring.pool.free_all(&all.blocks, all.owner);
     }
 }
 
@@ -259,10 +260,10 @@ fn blocks_that_were_freed_and_used_again_are_left_alone() {
     scene.kill_and_recover();
     assert_eq!(scene.ring.blocks_used(), 1);
     assert_eq!(
-        scene.ring.pool.follow(scene.ring.pool.describe(&again, 1)).unwrap().blocks,
+        scene.ring.pool.follow(scene.ring.pool.describe(&again)).unwrap().blocks,
         again.blocks
     );
-    scene.ring.pool.free_all(&again.blocks);
+    scene.ring.pool.free_all(&again.blocks, again.owner);
     scene.check(None);
 }
 
@@ -303,7 +304,8 @@ fn a_grant_is_redelivered_from_hand_to_hand() {
         let other = &mut scene.ring.actors().claim(3, 0).unwrap();
         let place = scene.ring.try_take(other).unwrap();
         assert_eq!(scene.ring.len(), 0, "granted counts as taken");
-        assert_eq!(scene.ring.contents(place).unwrap().len(), 5000);
+        let mut contents = Contents::default();
+        assert!(scene.ring.contents(place, &mut contents) && contents.len() == 5000);
         scene.fates.kill(3);
         assert_eq!(scene.ring.recover(3, &scene.fates), Recovery::Done);
         scene.check(redelivered);

@@ -2,7 +2,7 @@
 
 use crate::blocks::Walk;
 use crate::memory::{Heap, Memory, Way};
-use crate::mpmc::long::Place;
+use crate::mpmc::long::{Contents, Place};
 use crate::mpmc::{
     Geometry, GetError, Meta, Options, PutError, Ring, SharedRing, TryGet, TryPut, WriteGrant,
 };
@@ -90,7 +90,7 @@ fn a_message_fits_if_the_free_blocks_hold_it_together() {
         } else {
             let chain: crate::blocks::Chain =
                 held.swap_remove(usize::try_from(random >> 33).unwrap() % held.len());
-            ring.pool.free_all(&chain.blocks);
+            ring.pool.free_all(&chain.blocks, chain.owner);
         }
         let free = ring.pool.free_bytes();
         let used: usize = held.iter().map(|chain| chain.len).sum();
@@ -98,7 +98,7 @@ fn a_message_fits_if_the_free_blocks_hold_it_together() {
         let rest = ring.pool.take(free, 1).expect("all that is free");
         assert_eq!(ring.pool.free_bytes(), 0);
         assert!(ring.pool.take(1, 1).is_none());
-        ring.pool.free_all(&rest.blocks);
+        ring.pool.free_all(&rest.blocks, rest.owner);
         assert_eq!(ring.pool.free_bytes(), free);
     }
 }
@@ -115,11 +115,11 @@ fn a_walk_round_the_blocks_meets_room_wherever_it_comes_up() {
     // 1000 bytes: in one large block, in one medium one, in four small ones.
     let few = all.blocks.chunks(4).filter(|four| four.len() == 4);
     for four in few {
-        four.iter().for_each(|block| assert!(ring.pool.free(*block)));
+        four.iter().for_each(|block| assert!(ring.pool.free(*block, all.owner)));
         assert!(looks().is_some());
         assert!(looks().is_some(), "and again");
         for block in four {
-            assert!(ring.pool.claim(block.number.into(), 1).is_some());
+            assert!(ring.pool.claim(block.number(), 1).is_some());
         }
     }
     // What the walk met before.
@@ -135,7 +135,7 @@ fn a_message_takes_at_most_twice_its_length_or_a_small_block() {
         let chain = ring.pool.take(len, 1).unwrap();
         let took = before - ring.pool.free_bytes();
         assert!(took >= len && took <= (2 * len).max(256), "{took} for {len}");
-        ring.pool.free_all(&chain.blocks);
+        ring.pool.free_all(&chain.blocks, chain.owner);
     }
 }
 
@@ -150,8 +150,8 @@ fn the_same_few_blocks_are_used_again() {
             ring.pool.stores().settle(Way::Past);
             let chain = ring.pool.take(len, 1).unwrap();
             most = chain.blocks.len();
-            seen.extend(chain.blocks.iter().map(|block| block.number));
-            ring.pool.free_all(&chain.blocks);
+            seen.extend(chain.blocks.iter().map(|block| block.number()));
+            ring.pool.free_all(&chain.blocks, chain.owner);
             put(&ring, &mut actor, n, len).unwrap();
             assert_eq!(get(&ring, &mut actor), Ok(n));
         }
@@ -167,8 +167,9 @@ fn through_the_cache_long_messages_take_blocks_in_turn() {
     for _ in 0..8 {
         // Whole ones of the largest.
         let chain = ring.pool.take(8 << 15, 1).unwrap();
-        let blocks: std::collections::BTreeSet<_> = chain.blocks.iter().map(|b| b.number).collect();
-        ring.pool.free_all(&chain.blocks);
+        let blocks: std::collections::BTreeSet<_> =
+            chain.blocks.iter().map(|b| b.number()).collect();
+        ring.pool.free_all(&chain.blocks, chain.owner);
         assert!(blocks.is_disjoint(&last), "again those that were just read");
         last = blocks;
     }
@@ -368,7 +369,7 @@ fn names_of_blocks_that_make_no_sense_are_an_error() {
                 Err(TryGet::Corrupted(_)) => {}
                 // Longer than any message: refused before anything of it is read.
                 Err(TryGet::Long(place)) => {
-                    assert!(ring.contents(place).is_none(), "{field} {bad:#x}");
+                    assert!(!ring.contents(place, &mut Contents::default()), "{field} {bad:#x}");
                     ring.release_taken(&mut actor, place);
                 }
                 // A shorter one is one of a message.
@@ -386,8 +387,8 @@ fn a_chain_that_bites_its_tail_ends() {
     let mut actor = ring.actors().claim(1, 0).unwrap();
     let chain = ring.pool.take(700, 1).unwrap();
     // The second goes on with the first.
-    let first = ring.pool.describe(&chain, 1).first;
-    ring.pool.link_of(chain.blocks[1].number).store(first.0, Relaxed);
+    let first = ring.pool.describe(&chain).first;
+    ring.pool.link_of(chain.blocks[1]).store(first.0, Relaxed);
     ring.try_put_chain(&mut actor, &chain).unwrap();
     let mut buffer = vec![0; 8192];
     let got = ring.try_get(&mut actor, &mut buffer);

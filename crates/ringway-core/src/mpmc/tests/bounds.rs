@@ -46,9 +46,9 @@ fn a_sweep_follows_each_block_once_whoever_names_it() {
     let ring = pooled(slots, 8 << 20, 0);
     let chain = ring.pool.take(8 << 20, 2).unwrap();
     // The last block goes on with the first.
-    let what = ring.pool.describe(&chain, 2);
+    let what = ring.pool.describe(&chain);
     let last = chain.blocks.last().unwrap();
-    ring.pool.link_of(last.number).store(what.first.0, SeqCst);
+    ring.pool.link_of(*last).store(what.first.0, SeqCst);
     for index in 0..slots {
         ring.write_descriptor(index, what);
         ring.publish(index);
@@ -74,7 +74,7 @@ fn a_piece_of_a_message_is_found_without_a_walk_through_its_blocks() {
         chain.blocks.clone_from(&whole);
         for index in 0..whole.len() {
             piece(&chain, 256 * index);
-            chain.blocks[index].number = u32::MAX;
+            chain.blocks[index] = whole[index].nowhere();
         }
     };
     pieces(&mut |chain, at| ring.pool.write(chain, at, &at.to_le_bytes()).unwrap());
@@ -83,8 +83,8 @@ fn a_piece_of_a_message_is_found_without_a_walk_through_its_blocks() {
         ring.pool.read(chain, at, &mut word).unwrap();
         assert_eq!(usize::from_le_bytes(word), at);
     });
-    ring.pool.free_all(&whole);
-    ring.pool.free_all(&others.blocks);
+    ring.pool.free_all(&whole, chain.owner);
+    ring.pool.free_all(&others.blocks, others.owner);
 }
 
 #[test]
@@ -93,12 +93,18 @@ fn a_chain_is_no_longer_than_the_pool() {
     let chain = ring.pool.take(300, 2).unwrap();
     let small = chain.blocks[0];
     ring.pool.write(&chain, 0, &bytes(1, 300)).unwrap();
-    let mut what = ring.pool.describe(&chain, 2);
+    let mut what = ring.pool.describe(&chain);
     what.len = ring.max_message() as u64;
     let last = chain.blocks.last().unwrap();
-    ring.pool.link_of(last.number).store(what.first.0, SeqCst);
+    ring.pool.link_of(*last).store(what.first.0, SeqCst);
     assert_eq!(ring.pool.walk(what).next(), Some(small));
     assert!(ring.pool.walk(what).count() as u64 <= ring.geometry().pool().blocks());
+    assert!(ring.pool.follow(what).is_none(), "it has not the room");
+    what.len = 513;
+    ring.pool.link_of(*last).store(0, SeqCst);
+    assert!(ring.pool.follow(what).is_none(), "nor has one that ends");
+    what.len = 512;
+    assert_eq!(ring.pool.follow(what).unwrap().blocks, chain.blocks);
 }
 
 /// A peer that lives announces everything, and has the dead announce everything, too: in

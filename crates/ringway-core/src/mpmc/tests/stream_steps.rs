@@ -433,7 +433,7 @@ fn records_and_buffers_are_bounded() {
     ring.close_stream(second);
     let all = ring.pool.take(ring.pool.bytes(), 1).unwrap();
     assert!(!ring.may_open_stream() && ring.open_stream(LEN, 1).is_none(), "no buffer");
-    ring.pool.free_all(&all.blocks);
+    ring.pool.free_all(&all.blocks, all.owner);
     assert!(ring.open_stream(usize::MAX, 1).is_none());
     nothing_is_left(&ring, &mut actor);
 }
