@@ -10,7 +10,9 @@ impl Pool {
     pub(crate) fn write(&self, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         check(chain, at, src.len())?;
         if src.len() > LONG_COPY {
-            return self.stores.copy(src.len(), |way| self.write_by(way, chain, at, src));
+            return self
+                .stores
+                .copy(src, |way, from, part| self.write_by(way, chain, at + from, part));
         }
         self.write_by(Way::Through, chain, at, src)
     }

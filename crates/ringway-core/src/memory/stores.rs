@@ -59,6 +59,8 @@ impl Way {
 const LAP: core::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
 /// The most bytes of which a way's cost is taken.
 const WINDOW: u64 = 8 << 20;
+/// Bytes of a copy that are made in one way: a message may be as long as many laps.
+const PART: usize = 4 << 20;
 /// Laps between two glances.
 const LAPS_BETWEEN: u64 = 8;
 /// Laps before the first trial.
@@ -108,17 +110,24 @@ impl Stores {
         if self.past.load(Relaxed) { Way::Past } else { Way::Through }
     }
 
-    /// Makes a copy of `len` bytes, more than [`LONG_COPY`].
-    pub fn copy<R>(&self, len: usize, copy: impl FnOnce(Way) -> R) -> R {
-        let begun = self.timed.load(Relaxed).then(Instant::now);
-        let way = self.way();
-        let copied = copy(way);
-        // One that another thread's step has overtaken belongs to no step.
-        if self.timed.load(Relaxed) == begun.is_some() && self.way() == way {
-            let nanos = begun.map_or(0, |begun| begun.elapsed().as_nanos());
-            self.note(u64::try_from(nanos).unwrap_or(u64::MAX), len as u64);
+    /// Copies `src`, of more than [`LONG_COPY`] bytes: calls `copy` with the way, the offset and
+    /// the bytes of each part.
+    pub fn copy<E>(
+        &self,
+        src: &[u8],
+        mut copy: impl FnMut(Way, usize, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (n, part) in src.chunks(PART).enumerate() {
+            let begun = self.timed.load(Relaxed).then(Instant::now);
+            let way = self.way();
+            copy(way, n * PART, part)?;
+            // One that another thread's step has overtaken belongs to no step.
+            if self.timed.load(Relaxed) == begun.is_some() && self.way() == way {
+                let nanos = begun.map_or(0, |begun| begun.elapsed().as_nanos());
+                self.note(u64::try_from(nanos).unwrap_or(u64::MAX), part.len() as u64);
+            }
         }
-        copied
+        Ok(())
     }
 
     fn note(&self, nanos: u64, bytes: u64) {
@@ -301,6 +310,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn long_copies_are_made_in_parts() {
+        let src: Vec<u8> = (0..=250).cycle().take(2 * PART + 5).collect();
+        let mut copied = Vec::new();
+        let whole = stores(ROOM).copy(&src, |_, at, part| {
+            assert_eq!(at, copied.len());
+            copied.extend_from_slice(part);
+            Ok::<_, ()>(())
+        });
+        assert!(whole.is_ok() && copied == src);
+        let mut calls = 0;
+        let failed = stores(ROOM).copy(&src, |_, _, _| {
+            calls += 1;
+            Err(calls)
+        });
+        assert_eq!(failed, Err(1), "the first that fails ends it");
+    }
+
     /// The threads' copies may cover a whole window.
     #[test]
     fn copies_that_a_step_overtakes_belong_to_no_step() {
@@ -308,8 +335,13 @@ mod tests {
         copies(&stores, 4, COPY, costs((9, 9), (9, 9)));
         assert_eq!((stores.timed.load(Relaxed), stores.way()), (true, Way::Past));
         let left = stores.left.load(Relaxed);
-        stores.copy(4096, |_| stores.timed.store(false, Relaxed));
-        stores.copy(4096, |_| stores.past.store(false, Relaxed));
+        for flag in [&stores.timed, &stores.past] {
+            let overtaken = stores.copy(&[0; 5000], |_, _, _| {
+                flag.store(false, Relaxed);
+                Ok::<_, ()>(())
+            });
+            assert!(overtaken.is_ok());
+        }
         assert_eq!(stores.left.load(Relaxed), left);
     }
 

@@ -48,9 +48,9 @@ impl Payload<'_> {
     pub fn write_at(&self, offset: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         let at = self.at(offset, src.len())?;
         match self.stores {
-            Some(stores) if src.len() > LONG_COPY => {
-                stores.copy(src.len(), |way| self.data.write_at(way, at, src))
-            }
+            Some(stores) if src.len() > LONG_COPY => stores.copy(src, |way, from, part| {
+                self.data.write_at(way, at.wrapping_add(from as u64), part)
+            }),
             _ => self.data.write_at(Way::Through, at, src),
         }
     }

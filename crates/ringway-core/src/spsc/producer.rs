@@ -282,7 +282,9 @@ impl Producer {
 
     #[inline(never)]
     fn copy_long(&self, at: u64, payload: &[u8]) -> Result<(), OutOfBounds> {
-        self.stores.copy(payload.len(), |way| self.ring.data.copy_in(way, at, payload))
+        self.stores.copy(payload, |way, from, part| {
+            self.ring.data.copy_in(way, at.wrapping_add(from as u64), part)
+        })
     }
 
     /// How long messages are copied.
