@@ -121,6 +121,7 @@ impl Overflow {
         self: &Arc<Self>,
         grant: &mut mpmc::WriteGrant<'_>,
     ) -> Result<(), PutReason> {
+        grant.check_owner().map_err(|error| put_reason(error, self.ring.label()))?;
         // ORDERING overflow-waiting (acquire): as in `put`.
         if self.waiting.load(Acquire) == 0 {
             match grant.try_commit() {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::tasks::until_asleep;
-use common::{LONG, Scene, Words, eventually, fork};
+use common::{LONG, SHORT, Scene, Words, eventually, fork};
 use ringway_queue::{Builder, GetError, JoinError, Pod, PutReason, Queue, Raw, WaitPolicy};
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,6 +241,25 @@ fn a_forked_copy_of_a_grant_is_the_parents() {
     assert_eq!(queue.len(), 1);
     assert_eq!(queue.get().unwrap(), bytes(5000));
     assert!(queue.is_empty());
+}
+
+/// Also where the child has items of its own waiting before it.
+#[test]
+fn a_forked_copy_of_a_grant_does_not_wait_in_the_childs_memory() {
+    let _scene = Scene::begin();
+    let queue = Builder::new().ring_len(2).pool_size(50_000).unbounded::<Vec<u8>, Raw>().unwrap();
+    let mut reserved = queue.reserve(5000).unwrap();
+    reserved.write_at(0, &bytes(5000)).unwrap();
+    let mut reserved = Some(reserved);
+    fork(|| {
+        (0..5).for_each(|n| queue.put(bytes(n)).unwrap());
+        assert!(reserved.take().unwrap().commit().is_err());
+        queue.cancel_join_thread();
+    })
+    .join();
+    reserved.take().unwrap().commit().unwrap();
+    let long = std::iter::from_fn(|| queue.get_timeout(SHORT).ok()).filter(|i| i.len() == 5000);
+    assert_eq!(long.count(), 1, "not once in the child's name and once in ours");
 }
 
 #[test]

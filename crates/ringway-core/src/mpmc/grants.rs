@@ -128,8 +128,13 @@ impl WriteGrant<'_> {
         }
     }
 
-    /// A grant that a fork copied is the parent's; one that is committed is a getter's.
-    fn check_owner(&self) -> Result<(), PutError> {
+    /// Whether it can be committed: a grant that a fork copied is the parent's; one that is
+    /// committed is a getter's.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Poisoned`].
+    pub fn check_owner(&self) -> Result<(), PutError> {
         if self.chain.owner == 0 || !self.attachment.is_usable() {
             return Err(PutError::Poisoned);
         }
@@ -312,7 +317,7 @@ impl SharedRing {
         spinner: &mut Spinner,
         deadline: Deadline,
     ) -> Result<WriteGrant<'_>, PutError> {
-        reserve(self.attachment()?, len, spinner, deadline)
+        wait_to_reserve(self.attachment()?, len, spinner, deadline)
     }
 
     /// Takes the next message without copying it, if there is one now.
