@@ -125,8 +125,8 @@ impl Pool {
         })
     }
 
-    /// Gives the blocks of a chain of `owner`'s back, last first: who has to go on finds the head of
-    /// the chain as it was. Wakes those who wait for room.
+    /// Gives the blocks of a chain of `owner`'s back, last first: who has to go on finds the head
+    /// of the chain as it was. Wakes those who wait for room.
     pub(crate) fn free_all(&self, blocks: &[Block], owner: u32) {
         for block in blocks.iter().rev() {
             self.free(*block, owner);

@@ -475,18 +475,6 @@ fn reserve_waiting(
     Try::Blocked
 }
 
-fn reserve<'a>(
-    attachment: &'a Arc<Attachment>,
-    len: usize,
-    spinner: &mut Spinner,
-    deadline: Deadline,
-) -> Result<WriteGrant<'a>, PutError> {
-    match reserve_once(attachment, len, SHUTDOWN) {
-        Try::Done(result) => result,
-        _ => wait_to_reserve(attachment, len, spinner, deadline),
-    }
-}
-
 #[cold]
 fn wait_to_reserve<'a>(
     attachment: &'a Arc<Attachment>,
@@ -532,7 +520,10 @@ pub(super) fn put_long(
     if attachment.ring.is_streamed(message.len()) {
         return put_stream(attachment, message, spinner, deadline, None);
     }
-    let mut grant = reserve(attachment, message.len(), spinner, deadline)?;
+    let mut grant = match reserve_once(attachment, message.len(), SHUTDOWN) {
+        Try::Done(result) => result,
+        _ => wait_to_reserve(attachment, message.len(), spinner, deadline),
+    }?;
     fill(&mut grant, message)?;
     if attachment.ring.may_have_room()
         && let Try::Done(result) = grant.commit_once(Ring::try_put_chain)
