@@ -425,6 +425,7 @@ pub(super) fn wait<T, E>(
                 sleep_long(attachment, |until| event.sleep(ticket, deadline.min(until)))
             }
         };
+        spinner.slept();
         woken_for |= event.moved_since(ticket);
         if woken == Woken::Interrupted {
             return match once() {

@@ -82,5 +82,6 @@ pub fn park<E>(
         }
         let long = if death_is_heard { until } else { until.min(Deadline::after(TICK)) };
         event.sleep(ticket, long);
+        spinner.slept();
     }
 }

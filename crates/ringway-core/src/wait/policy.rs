@@ -15,9 +15,8 @@ pub enum WaitPolicy {
     /// Never sleep. Lowest latency, one core busy per waiting thread. A process that
     /// may use one processor only yields it every microsecond.
     Spin,
-    /// Look for up to about the cost of one wake-up (20 us), less where looking has
-    /// lately not paid, then sleep. Never loses more than twice against the better of
-    /// the other two.
+    /// Look for up to 50 us, about what a sleep costs both sides together, less where looking
+    /// has lately not paid, then sleep. Looks longer again where sleeps turn out to be short.
     #[default]
     Adaptive,
     /// Sleep at once. Frees the core; every wait costs a wake-up.
@@ -33,10 +32,19 @@ impl WaitPolicy {
     }
 }
 
-/// The longest look of [`WaitPolicy::Adaptive`]: what a sleep and wake-up cost here.
-const LONGEST: Duration = Duration::from_micros(20);
+/// The longest look of [`WaitPolicy::Adaptive`]. A sleep and wake-up take the sleeper 20 to 30 us
+/// here and the waker 5 to 10, and a virtual processor that idles is slow afterwards. Long enough
+/// for whoever waits for a message of 1 MiB that is being copied. (Linux's own guests look up to
+/// 200 us before they halt: the `haltpoll` governor, from which the growing is taken, too.)
+const LONGEST: Duration = Duration::from_micros(50);
 /// The shortest: enough to notice that looking would pay again.
 const SHORTEST: Duration = Duration::from_micros(1);
+/// A look and a sleep that are over by then would have been a longest look: what they waited for
+/// came one wake-up earlier.
+const SOON: Duration = Duration::from_micros(75);
+/// The most short sleeps before a longest look is tried again, where it has not paid: the other
+/// party may need the processor that looks.
+const MOST_SLEEPS: u32 = 256;
 /// Looks between two readings of the clock. Also bounds the PAUSEs in a row, which a
 /// hypervisor counts.
 const LOOKS: u32 = 32;
@@ -46,12 +54,17 @@ const LOOKS: u32 = 32;
 pub struct Spinner {
     policy: WaitPolicy,
     budget: Duration,
+    /// When the look began that was in vain last.
+    began: Option<Instant>,
+    /// Short sleeps since a longest look was tried, and how many it takes to try again.
+    sleeps: u32,
+    enough: u32,
 }
 
 impl Spinner {
     /// A spinner that has not learned anything yet.
     pub fn new(policy: WaitPolicy) -> Self {
-        Self { policy, budget: LONGEST }
+        Self { policy, budget: LONGEST, began: None, sleeps: 0, enough: 1 }
     }
 
     /// The policy.
@@ -110,12 +123,39 @@ impl Spinner {
         if found.is_none() && self.policy == WaitPolicy::Spin && alone() {
             std::thread::yield_now();
         }
-        // Looking paid: look as long as ever next time. It did not: half as long.
-        self.budget = match found {
-            Some(_) => LONGEST,
-            None => (self.budget / 2).max(SHORTEST),
-        };
+        self.learn(start, found.is_some());
         found
+    }
+
+    /// Looking paid: look as long as ever next time. It did not: half as long.
+    fn learn(&mut self, start: Instant, paid: bool) {
+        if paid {
+            (self.budget, self.sleeps, self.enough) = (LONGEST, 0, 1);
+            return;
+        }
+        if self.budget == LONGEST {
+            self.enough = (self.enough * 2).min(MOST_SLEEPS);
+        }
+        self.budget = (self.budget / 2).max(SHORTEST);
+        self.began = Some(start);
+    }
+
+    /// To be told that the caller slept because looking was in vain, and what was waited for is
+    /// there.
+    pub fn slept(&mut self) {
+        let Some(began) = self.began.take() else { return };
+        self.learn_from_sleep(began.elapsed());
+    }
+
+    /// Looking would have paid if it had lasted longer: look as long as ever, once.
+    fn learn_from_sleep(&mut self, took: Duration) {
+        if took > SOON {
+            return;
+        }
+        self.sleeps += 1;
+        if self.sleeps >= self.enough {
+            (self.budget, self.sleeps) = (LONGEST, 0);
+        }
     }
 }
 
@@ -138,4 +178,60 @@ fn alone() -> bool {
     let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
     ALONE.store(1 + u32::from(alone), Relaxed);
     alone
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A look of the budget in vain, and what the sleep after it took.
+    fn sleep(spinner: &mut Spinner, took: Duration) {
+        spinner.learn(Instant::now(), false);
+        spinner.learn_from_sleep(took);
+    }
+
+    #[test]
+    fn looks_get_short_where_sleeps_are_long() {
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        for _ in 0..10 {
+            sleep(&mut spinner, Duration::from_millis(1));
+        }
+        assert_eq!(spinner.budget, SHORTEST);
+        spinner.learn(Instant::now(), true);
+        assert_eq!(spinner.budget, LONGEST, "one that pays");
+    }
+
+    /// What is waited for takes 30 us each time, after one stall.
+    #[test]
+    fn looks_are_long_again_where_sleeps_are_short() {
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        sleep(&mut spinner, Duration::from_millis(1));
+        assert_eq!(spinner.budget, LONGEST / 2);
+        sleep(&mut spinner, Duration::from_micros(55));
+        sleep(&mut spinner, Duration::from_micros(55));
+        assert_eq!(spinner.budget, LONGEST);
+    }
+
+    /// As where the other party needs this very processor.
+    #[test]
+    fn looks_that_never_pay_take_little_of_short_sleeps() {
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        let (mut looked, sleeps) = (Duration::ZERO, 10_000);
+        for _ in 0..sleeps {
+            looked += spinner.budget;
+            sleep(&mut spinner, Duration::from_micros(10));
+        }
+        assert!(looked < sleeps * SHORTEST * 3 / 2, "{looked:?}");
+    }
+
+    #[test]
+    fn only_a_sleep_after_a_look_in_vain_counts() {
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        spinner.slept();
+        assert_eq!(spinner.sleeps, 0);
+        assert!(spinner.spin(Deadline::NEVER, || None::<()>).is_none());
+        spinner.slept();
+        spinner.slept();
+        assert!(spinner.sleeps <= 1 && spinner.budget <= LONGEST);
+    }
 }
