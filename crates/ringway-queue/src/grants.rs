@@ -123,6 +123,7 @@ impl<'q> WriteGrant<'q> {
     }
 
     /// The length that was reserved, in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         match &self.room {
             Room::Private(bytes) => bytes.len(),
@@ -140,6 +141,7 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// [`RangeError`]; nothing was written.
+    #[inline]
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), RangeError> {
         let wrong = RangeError { offset, size: bytes.len(), len: self.len() };
         match &mut self.room {
@@ -157,6 +159,7 @@ impl<'q> WriteGrant<'q> {
     /// # Errors
     ///
     /// [`RangeError`]; nothing was written.
+    #[inline]
     pub fn store<V>(&mut self, offset: usize, value: &V) -> Result<(), RangeError>
     where
         Pod: Codec<V>,
@@ -428,6 +431,7 @@ impl<T, C: Codec<T> + InPlace> Queue<T, C> {
 
 impl ReadGrant {
     /// The length of the item in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.grant.len()
     }
@@ -442,6 +446,7 @@ impl ReadGrant {
     /// # Errors
     ///
     /// [`RangeError`]; `bytes` is as it was.
+    #[inline]
     pub fn read_at(&self, offset: usize, bytes: &mut [u8]) -> Result<(), RangeError> {
         let wrong = RangeError { offset, size: bytes.len(), len: self.len() };
         self.grant.read_at(offset, bytes).map_err(|_| wrong)
@@ -460,6 +465,7 @@ impl ReadGrant {
     /// # Errors
     ///
     /// [`RangeError`].
+    #[inline]
     pub fn load<V>(&self, offset: usize) -> Result<V, RangeError>
     where
         Pod: Codec<V>,

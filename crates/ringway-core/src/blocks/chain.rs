@@ -28,6 +28,34 @@ pub(crate) struct Chain {
 #[derive(Debug)]
 struct Runs(Vec<Run>);
 
+/// Where the bytes of the first blocks of a chain lie, as long as these are of one size: in most
+/// chains all of them. For those who ask for one value after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Lead {
+    /// Bytes of these blocks that are the message's.
+    pub(super) bytes: usize,
+    /// The length of one, as a shift.
+    pub(super) shift: u32,
+    /// Where block 0 of this size would lie; a block's number times its length is added, wrapping.
+    pub(super) base: usize,
+}
+
+impl Lead {
+    /// Where bytes `at..at + len` lie, if they do so in one of these blocks of `chain`.
+    #[inline]
+    pub(super) fn place(&self, chain: &Chain, at: usize, len: usize) -> Option<usize> {
+        let end = at.checked_add(len).filter(|end| *end <= self.bytes)?;
+        let index = at >> self.shift;
+        if end > (index + 1) << self.shift {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "a wrong one is refused by the region")]
+        let number = chain.blocks.get(index)?.number() as usize;
+        let within = at & ((1 << self.shift) - 1);
+        Some(self.base.wrapping_add(number << self.shift).wrapping_add(within))
+    }
+}
+
 /// Blocks of one size that follow each other in a chain.
 #[derive(Debug)]
 struct Run {

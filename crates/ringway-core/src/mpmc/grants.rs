@@ -23,7 +23,7 @@ use super::ring::Ring;
 use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
-use crate::blocks::{Chain, Walk};
+use crate::blocks::{Chain, Lead, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
 use crate::sync::Ordering::{Relaxed, SeqCst};
@@ -40,8 +40,9 @@ use std::time::Instant;
 #[must_use = "a grant that is not committed is given up"]
 pub struct WriteGrant<'a> {
     attachment: &'a Arc<Attachment>,
-    /// Once it is committed it has no owner: then it is a getter's.
+    /// Once it is committed it has no owner and no bytes: then it is a getter's.
     chain: Chain,
+    lead: Lead,
 }
 
 impl WriteGrant<'_> {
@@ -60,8 +61,13 @@ impl WriteGrant<'_> {
     /// # Errors
     ///
     /// [`OutOfBounds`], with nothing written.
+    #[inline]
     pub fn write_at(&mut self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
-        self.attachment.ring.pool.write(&self.chain, at, src)
+        let pool = &self.attachment.ring.pool;
+        if pool.write_value(&self.chain, &self.lead, at, src) {
+            return Ok(());
+        }
+        pool.write(&self.chain, at, src)
     }
 
     /// Copies the bytes from `at` on to `to`.
@@ -69,8 +75,13 @@ impl WriteGrant<'_> {
     /// # Errors
     ///
     /// [`OutOfBounds`], with nothing read.
+    #[inline]
     pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
-        self.attachment.ring.pool.read(&self.chain, at, to)
+        let pool = &self.attachment.ring.pool;
+        if pool.read_value(&self.chain, &self.lead, at, to) {
+            return Ok(());
+        }
+        pool.read(&self.chain, at, to)
     }
 
     /// Puts the message, if there is room in the ring now. Afterwards the grant is of no
@@ -121,7 +132,8 @@ impl WriteGrant<'_> {
     ) -> Try<(), PutError> {
         match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
             Ok(()) => {
-                self.chain.owner = 0;
+                // No byte of it is ours any more.
+                (self.chain.owner, self.chain.len, self.lead) = (0, 0, Lead::default());
                 Try::Done(Ok(()))
             }
             Err(why) => put_failed(self.attachment, why, self.chain.len),
@@ -166,6 +178,7 @@ pub struct ReadGrant {
     attachment: Arc<Attachment>,
     place: Place,
     contents: Contents,
+    lead: Lead,
     /// What of [`TASK`], [`KEPT`] and [`RELEASED`] holds. A word: a move of single bytes waits
     /// for what is beside them.
     flags: u64,
@@ -196,7 +209,8 @@ impl ReadGrant {
     fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
         let begun = attachment.ring.pool.read_times().begin(contents.len());
-        Self { attachment, place, contents, flags: 0, begun }
+        let lead = attachment.ring.lead(&contents);
+        Self { attachment, place, contents, lead, flags: 0, begun }
     }
 
     /// For a caller to keep.
@@ -239,8 +253,13 @@ impl ReadGrant {
     /// # Errors
     ///
     /// [`OutOfBounds`], with nothing read.
+    #[inline]
     pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
-        self.attachment.ring.copy_contents(self.place, &self.contents, at, to)
+        let ring = &self.attachment.ring;
+        if ring.read_value(&self.contents, &self.lead, at, to) {
+            return Ok(());
+        }
+        ring.copy_contents(self.place, &self.contents, at, to)
     }
 
     /// COMMIT: the message is taken for good, and its memory free.
@@ -452,7 +471,10 @@ fn reserve_once(
         return Try::Done(Err(PutError::ShutDown));
     }
     match ring.pool.take(len, attachment.participant()) {
-        Some(chain) => Try::Done(Ok(WriteGrant { attachment, chain })),
+        Some(chain) => {
+            let lead = attachment.ring.pool.lead(&chain);
+            Try::Done(Ok(WriteGrant { attachment, chain, lead }))
+        }
         None => Try::Blocked,
     }
 }

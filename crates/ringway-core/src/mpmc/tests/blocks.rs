@@ -175,6 +175,66 @@ fn through_the_cache_long_messages_take_blocks_in_turn() {
     }
 }
 
+/// Values are found by a shorter way than other bytes, in the blocks that have one size.
+#[test]
+fn values_are_where_the_bytes_are() {
+    let ring = shared(4, 200 << 10);
+    // In one block, in a few small ones, in blocks of several sizes.
+    for len in [100, 700, 40_000, 70_001] {
+        let mut grant = ring.reserve(len, &mut spinner(), in_time()).unwrap();
+        let want = bytes(1, len);
+        let mut at = 0;
+        for size in [1, 2, 4, 8, 16, 64, 3, 24, 65].into_iter().cycle() {
+            let size = size.min(len - at);
+            grant.write_at(at, &want[at..at + size]).unwrap();
+            at += size;
+            if at == len {
+                break;
+            }
+        }
+        assert!(grant.write_at(len - 4, &[0; 8]).is_err() && grant.write_at(len, &[0]).is_err());
+        grant.commit(&mut spinner(), in_time()).unwrap();
+        let got = ring.get_ref(&mut spinner(), in_time()).unwrap();
+        for size in [1, 2, 4, 8, 16, 24, 64] {
+            let mut value = [0; 64];
+            for at in (0..=len - size).step_by(if len > 1000 { 509 } else { 1 }) {
+                got.read_at(at, &mut value[..size]).unwrap();
+                assert_eq!(value[..size], want[at..at + size], "{size} bytes at {at} of {len}");
+            }
+            assert!(got.read_at(len - size + 1, &mut value[..size]).is_err());
+        }
+        got.release();
+    }
+}
+
+/// Else the putter would choose its way by its own time alone.
+#[test]
+fn every_way_to_copy_a_long_message_tells_how_long_it_took() {
+    const LEN: usize = 10_000;
+    let ring = shared(2, 64 << 10);
+    let times = ring.any_attachment().ring.pool.read_times();
+    times.want(true, Way::Past);
+    let told = || times.told().1;
+    let put = |n| ring.put(&bytes(n, LEN), &mut spinner(), in_time()).unwrap();
+    put(1);
+    assert_eq!(ring.get(&mut [0; LEN], &mut spinner(), in_time()).unwrap(), LEN);
+    assert_eq!(told(), LEN as u64, "to a buffer that is long enough");
+    put(2);
+    let Err(GetError::Long(grant)) = ring.get(&mut [0; 8], &mut spinner(), in_time()) else {
+        panic!("it does not fit")
+    };
+    grant.read_at(0, &mut [0; LEN]).unwrap();
+    grant.release();
+    assert_eq!(told(), 2 * LEN as u64, "to one that is too short at first");
+    put(3);
+    ring.get_ref(&mut spinner(), in_time()).unwrap().release();
+    assert_eq!(told(), 3 * LEN as u64, "in place");
+    times.want(false, Way::Past);
+    put(4);
+    assert_eq!(ring.get(&mut [0; LEN], &mut spinner(), in_time()).unwrap(), LEN);
+    assert_eq!(told(), 3 * LEN as u64, "when nobody wants to know");
+}
+
 #[test]
 fn messages_in_slots_and_in_blocks_keep_their_order() {
     let ring = shared(10, 64 << 10);
@@ -346,6 +406,7 @@ fn a_write_grant_is_committed_or_never_was() {
     assert_eq!(buffer, message);
     second.write_at(0, &[9; 20]).unwrap();
     second.commit(&mut spinner(), in_time()).unwrap();
+    assert!(second.write_at(0, &[7; 20]).is_err(), "it is a getter's");
     assert_eq!(ring.try_get(&mut buffer).unwrap(), 20);
     drop(second);
     assert_eq!((ring.blocks_used(), &buffer[..20]), (0, &[9; 20][..]));
