@@ -30,6 +30,13 @@ pub struct Taking {
     restarts: u32,
 }
 
+impl Taking {
+    /// Bytes that have come so far.
+    pub(super) fn received(&self) -> u64 {
+        self.read.position()
+    }
+}
+
 /// What came of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Got {
@@ -45,6 +52,12 @@ pub enum Got {
     NoMemory,
     /// The record makes no sense.
     Corrupted,
+}
+
+/// All of a message of `len` bytes is in `to`.
+fn whole(len: u64, to: &mut Vec<u8>) -> Got {
+    to.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+    Got::Whole
 }
 
 impl Ring {
@@ -143,8 +156,9 @@ impl Ring {
         Err(Got::Corrupted)
     }
 
-    /// Copies what is there of the next piece behind `to`, which has what came before.
-    /// Memory grows with the bytes that have come.
+    /// Copies what is there of the next piece to `to`, which has what came before and may have
+    /// bytes of no use behind it: those need not be made zeros first. Memory grows with the bytes
+    /// that have come. `to` ends with the message once that is whole.
     #[doc(hidden)]
     pub fn read_stream(&self, stream: &mut Taking, to: &mut Vec<u8>) -> Got {
         let Some(record) = self.record_for(stream) else { return Got::Corrupted };
@@ -154,7 +168,7 @@ impl Ring {
         let (len, room) = (stream.named.len, stream.chain.len as u64);
         let from = stream.read.position();
         if from == len {
-            return Got::Whole;
+            return whole(len, to);
         }
         // ORDERING stream-written (acquire): the bytes before this position.
         let written = Mark(record.written.load(Acquire));
@@ -175,18 +189,21 @@ impl Ring {
         let (Ok(many), Ok(at)) = (usize::try_from(many), usize::try_from(from % room)) else {
             return Got::Corrupted;
         };
-        let begin = to.len();
-        if to.capacity() - begin < many {
-            let rest = usize::try_from(len - from).unwrap_or(usize::MAX);
+        let (Ok(begin), Ok(rest)) = (usize::try_from(from), usize::try_from(len - from)) else {
+            return Got::NoMemory;
+        };
+        let end = begin + many;
+        if to.len() < end {
             // The message may be longer than this process's memory.
-            if to.try_reserve_exact(rest.min(begin.max(LEAST_GROWTH).max(many))).is_err() {
+            let more = rest.min(begin.max(LEAST_GROWTH).max(many));
+            if to.capacity() < end && to.try_reserve_exact(begin + more - to.len()).is_err() {
                 return Got::NoMemory;
             }
+            to.resize(end, 0);
         }
-        to.resize(begin + many, 0);
-        let begun = self.pool.read_times().begin(to.len() - begin);
-        let read = self.pool.read(&stream.chain, at, &mut to[begin..]);
-        self.pool.read_times().end(begun, to.len() - begin);
+        let begun = self.pool.read_times().begin(many);
+        let read = self.pool.read(&stream.chain, at, &mut to[begin..end]);
+        self.pool.read_times().end(begun, many);
         if read.is_err() {
             return Got::Corrupted;
         }
@@ -195,23 +212,22 @@ impl Ring {
         // putter writes there again. An RMW before the look for a sleeper. What was copied
         // counts only if nobody has begun another epoch: failure is looked into.
         if record.read.compare_exchange(stream.read.0, next.0, SeqCst, Relaxed).is_err() {
-            return self.begin_again(stream, to);
+            return self.begin_again(stream);
         }
         stream.read = next;
         record.room.notify();
-        if next.position() == len { Got::Whole } else { Got::Some }
+        if next.position() == len { whole(len, to) } else { Got::Some }
     }
 
     /// Somebody changed what is ours alone: the stream is over, or a getter of an earlier
     /// one woke up and was in our way.
     #[cold]
-    fn begin_again(&self, stream: &mut Taking, to: &mut Vec<u8>) -> Got {
+    fn begin_again(&self, stream: &mut Taking) -> Got {
         if stream.restarts == RESTARTS {
             return Got::Corrupted;
         }
         match self.join_named(stream.place, stream.named) {
             Ok(again) => {
-                to.clear();
                 *stream = Taking { restarts: stream.restarts + 1, ..again };
                 Got::Some
             }

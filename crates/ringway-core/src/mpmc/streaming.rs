@@ -23,8 +23,8 @@ const NO_SENSE: &str = "the record of a stream";
 const PACES: u32 = 10;
 
 /// And so long for this many bytes: a second for each 16 MiB, which is slow.
-fn time_for(bytes: usize) -> Duration {
-    Duration::from_micros(bytes as u64 >> 4)
+fn time_for(bytes: u64) -> Duration {
+    Duration::from_micros(bytes >> 4)
 }
 
 // ---- Putting --------------------------------------------------------------------
@@ -290,6 +290,9 @@ impl Incoming {
     /// beyond the length, and commits: the putter's call returns. `false` if the putter has
     /// withdrawn it or died: then nothing was taken, and the next get gets the next message.
     ///
+    /// What `into` held is overwritten; what was not takes no time to be made zeros first. Unless
+    /// this says `true` it may hold anything.
+    ///
     /// # Blocking
     ///
     /// Until the deadline, and no longer than `pace` for each next piece: the putter may be
@@ -309,7 +312,6 @@ impl Incoming {
         deadline: Deadline,
         pace: Option<Duration>,
     ) -> Result<bool, GetError> {
-        into.clear();
         if !self.attachment.is_usable() {
             return Err(GetError::Poisoned);
         }
@@ -323,7 +325,7 @@ impl Incoming {
         loop {
             let Some(record) = ring.record_for(&stream) else { return self.failed(Got::Corrupted) };
             let at_last = pace.map_or(deadline, |pace| {
-                let in_all = pace.saturating_mul(PACES).saturating_add(time_for(into.len()));
+                let in_all = pace.saturating_mul(PACES).saturating_add(time_for(stream.received()));
                 let end = begun.checked_add(in_all);
                 end.map_or(deadline, |end| deadline.min(Deadline::at(end)))
             });

@@ -66,6 +66,23 @@ fn the_length_that_was_checked_counts() {
     });
 }
 
+/// What a buffer held is overwritten, be it longer or shorter than the message.
+#[test]
+fn a_buffer_that_was_used_before_ends_with_the_message() {
+    let ring = shared();
+    let message = bytes(1, LEN);
+    for used in [LEN + 1000, LEN, LEN / 2, 1] {
+        std::thread::scope(|scope| {
+            let putter = scope.spawn(|| ring.put(&message, &mut spinner(), in_time()));
+            let mut got = vec![0xEE; used];
+            let stream = incoming(&ring);
+            assert!(stream.receive(&mut got, &mut spinner(), in_time(), None).unwrap());
+            assert!(got == message, "one of {used} bytes");
+            putter.join().unwrap().unwrap();
+        });
+    }
+}
+
 /// A putter that just keeps pace with every piece does not keep a try for ever.
 #[test]
 fn a_try_beside_a_slow_putter_ends() {
