@@ -37,6 +37,7 @@ mod many;
 mod overflow;
 mod parking;
 mod queue;
+mod read_grant;
 mod scratch;
 mod shape;
 mod simple;
@@ -48,9 +49,10 @@ pub use error::{
     GetError, JoinError, JoinThreadError, OpenError, PutError, PutManyError, PutReason,
     ShutDownError, TaskDoneError,
 };
-pub use grants::{RangeError, ReadGrant, WriteGrant};
+pub use grants::{RangeError, WriteGrant};
 pub use joinable::JoinableQueue;
 pub use queue::Queue;
+pub use read_grant::ReadGrant;
 pub use ringway_codec::{Codec, DecodeError, EncodeError, Pod, Postcard, Raw};
 pub use ringway_core::Error;
 pub use ringway_core::mpmc::Stats;

@@ -18,7 +18,8 @@
 use super::TryGet;
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
-use super::long::{Contents, Place};
+use super::contents::Contents;
+use super::long::Place;
 use super::ring::Ring;
 use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};

@@ -20,9 +20,10 @@
 //! Where all records are in use, a granted message stays in its slot: all is as safe, but
 //! putters have to wait at that slot when the ring comes round to it.
 
+use super::contents::Contents;
 use super::get::{Next, TryGet, WRONG_LENGTH};
 use super::layout::at;
-use super::long::{Contents, GivenBack, Place};
+use super::long::{GivenBack, Place};
 use super::put::ATTEMPTS;
 use super::ring::Ring;
 use super::word::{Announcement, Meta, Phase, State, marks};

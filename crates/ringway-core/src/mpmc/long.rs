@@ -14,6 +14,7 @@
 //! given back: each free is a compare-and-swap from the word that the chain promised, so
 //! it is done once, whoever does it.
 
+use super::contents::Contents;
 use super::get::{TryGet, WRONG_LENGTH};
 use super::layout::at;
 use super::put::{ATTEMPTS, Next, TryPut};
@@ -21,7 +22,7 @@ use super::ring::Ring;
 use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, State, marks};
-use crate::blocks::{Blocks, Chain, Descriptor, Lead};
+use crate::blocks::{Blocks, Chain, Descriptor};
 use crate::memory::{OutOfBounds, Region, Way};
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -67,21 +68,6 @@ impl Place {
             At::Slot(position) => Some(position),
             At::Lease(_) => None,
         }
-    }
-}
-
-/// The bytes of a message that the caller has taken: in blocks, or as many in the slot or
-/// record itself as a chain of nobody's has.
-#[derive(Debug, Default)]
-pub(super) struct Contents(Chain);
-
-impl Contents {
-    pub(super) fn len(&self) -> usize {
-        self.0.len
-    }
-
-    fn is_inline(&self) -> bool {
-        self.0.owner == 0
     }
 }
 
@@ -348,89 +334,6 @@ impl Ring {
             }
         }
         Err(TryGet::Busy)
-    }
-
-    /// Finds out what a message that the caller has taken consists of; `false` if it makes no
-    /// sense. To what is there: a chain is long, and each level would move it.
-    pub(super) fn contents(&self, place: Place, Contents(chain): &mut Contents) -> bool {
-        let cell = self.cell(place);
-        let meta = cell.meta();
-        match meta.kind() {
-            Meta::INLINE => {
-                let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
-                chain.clear(0, len);
-                len <= self.payload_size()
-            }
-            Meta::BLOCKS => self.pool.follow_to(cell.descriptor(), chain),
-            _ => false,
-        }
-    }
-
-    /// Copies bytes of a message that the caller has taken, from byte `from` on.
-    pub(super) fn copy_contents(
-        &self,
-        place: Place,
-        contents: &Contents,
-        from: usize,
-        to: &mut [u8],
-    ) -> Result<(), OutOfBounds> {
-        if !contents.is_inline() {
-            return self.pool.read(&contents.0, from, to);
-        }
-        if from.checked_add(to.len()).is_none_or(|end| end > contents.len()) {
-            return Err(OutOfBounds { at: from as u64, len: to.len() as u64 });
-        }
-        self.cell(place).copy_out(from, to)
-    }
-
-    /// As [`copy_contents`](Self::copy_contents), from the beginning on, for those who time what
-    /// getters do.
-    #[inline]
-    fn copy_whole(
-        &self,
-        place: Place,
-        contents: &Contents,
-        to: &mut [u8],
-    ) -> Result<(), OutOfBounds> {
-        let begun = self.pool.read_times().begin(to.len());
-        let copied = self.copy_contents(place, contents, 0, to);
-        self.pool.read_times().end(begun, to.len());
-        copied
-    }
-
-    /// How to find values quickly in a message that the caller has taken.
-    #[inline]
-    pub(super) fn lead(&self, contents: &Contents) -> Lead {
-        // Of one in its slot there are no blocks.
-        self.pool.lead(&contents.0)
-    }
-
-    /// As [`copy_contents`](Self::copy_contents), of a value in the first blocks. Says whether it
-    /// did.
-    #[inline]
-    pub(super) fn read_value(
-        &self,
-        contents: &Contents,
-        lead: &Lead,
-        from: usize,
-        to: &mut [u8],
-    ) -> bool {
-        self.pool.read_value(&contents.0, lead, from, to)
-    }
-
-    /// Copies what fits of a message that the caller has taken; says how long it is.
-    ///
-    /// # Errors
-    ///
-    /// [`TryGet::Corrupted`]. It is the caller's still.
-    pub fn copy_taken(&self, place: Place, buffer: &mut [u8]) -> Result<usize, TryGet> {
-        let mut contents = Contents::default();
-        if !self.contents(place, &mut contents) {
-            return Err(WRONG_LENGTH);
-        }
-        let fits = contents.len().min(buffer.len());
-        let copied = self.copy_whole(place, &contents, &mut buffer[..fits]);
-        copied.map(|()| contents.len()).map_err(|_| WRONG_LENGTH)
     }
 
     /// COMMIT of a get of a message that the caller has taken: gives its blocks and its

@@ -74,6 +74,7 @@ mod attachment;
 mod batch;
 mod blocking;
 mod blocking_many;
+mod contents;
 mod cover;
 mod feed;
 mod get;

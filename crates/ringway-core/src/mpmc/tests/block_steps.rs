@@ -5,7 +5,8 @@
 use super::Fates;
 use super::blocks::{bytes, get, pooled, put};
 use crate::blocks::Chain;
-use crate::mpmc::long::{Contents, Place};
+use crate::mpmc::contents::Contents;
+use crate::mpmc::long::Place;
 use crate::mpmc::{Announcement, Phase, Recovery, Ring, TryGet};
 use crate::peer::Actor;
 use crate::sync::Ordering::SeqCst;

@@ -2,7 +2,8 @@
 
 use crate::blocks::Walk;
 use crate::memory::{Heap, Memory, Way};
-use crate::mpmc::long::{Contents, Place};
+use crate::mpmc::contents::Contents;
+use crate::mpmc::long::Place;
 use crate::mpmc::{
     Geometry, GetError, Meta, Options, PutError, Ring, SharedRing, TryGet, TryPut, WriteGrant,
 };
