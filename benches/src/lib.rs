@@ -9,7 +9,7 @@
 //! [`watchdog`], loudly.
 //!
 //! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
-//! timed by criterion. [`lifecycle`] makes and drops. [`latency`] looks at single messages, also beside a
+//! timed by criterion; those that are compared take [`turns`]. [`lifecycle`] makes and drops. [`latency`] looks at single messages, also beside a
 //! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`]
 //! what many do, [`costs`] what messages cost besides time [`large`] messages
 //! lie where they are read, [`batches`] go many at a time, and [`footprint`] is what a pipe or
@@ -44,6 +44,7 @@ pub mod subject;
 pub mod subjects;
 pub mod syscalls;
 pub mod threads;
+pub mod turns;
 pub mod watchdog;
 
 /// What can go wrong ends the measurement with words; nobody matches on it.
