@@ -147,7 +147,7 @@ impl Ledger {
 
     fn verdict(&self, bar: &Bar) -> String {
         let Bar { row, against, bound } = bar;
-        let names = format!("{row:<34} against {against:<34}");
+        let names = format!("{row:<38} against {against:<38}");
         let Some(time) = self.ratio(row, against) else {
             return format!("{names} not run");
         };

@@ -11,7 +11,7 @@ use crate::message::Message;
 /// Distance of the words that change with every message, in bytes: four to a page.
 const STRIDE: usize = 1024;
 /// Length of such a word, and the shortest message.
-const WORD: usize = 8;
+pub const WORD: usize = 8;
 
 /// A message of `len` bytes before its first stamp.
 ///
@@ -61,6 +61,13 @@ pub fn check_at(len: usize, seq: u64, load: impl Fn(usize) -> Fallible<[u8; WORD
         }
     }
     Ok(())
+}
+
+/// `sum` and the words of `bytes`: what somebody does at least who reads all of a message.
+#[inline]
+pub fn sum(sum: u64, bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks::<WORD>();
+    words.iter().fold(sum, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
 }
 
 /// Checks every byte.
@@ -120,6 +127,19 @@ mod tests {
                 assert!(check_whole(&message, 7).is_err(), "length {len}, byte {at}");
                 message[at] ^= 1;
             }
+        }
+    }
+
+    #[test]
+    fn a_sum_has_every_word_and_may_be_taken_in_pieces() {
+        let mut message = blank(8192);
+        let all = sum(0, &message);
+        let piecewise = message.chunks(4096).fold(0, sum);
+        assert_eq!(piecewise, all);
+        for at in 0..message.len() {
+            message[at] ^= 1;
+            assert_ne!(sum(0, &message), all, "byte {at}");
+            message[at] ^= 1;
         }
     }
 
