@@ -16,8 +16,8 @@ use std::hint::black_box;
 
 /// From this size on a pipe by copy has the ring of [`Roomy`].
 const LONG: usize = 64 << 10;
-/// How much a receiver looks at in one piece, in place.
-const PIECE: usize = 4 << 10;
+/// How much a receiver reads in one piece, in place.
+pub const PIECE: usize = 4 << 10;
 
 /// From one process to another.
 pub trait Way: 'static {
@@ -72,12 +72,13 @@ pub trait Taken {
     /// There is none.
     fn word(&self, at: usize) -> Fallible<[u8; payload::WORD]>;
 
-    /// The sum of all its words, every byte of it read.
+    /// The sum of all its words, every byte of it read; in place piece by piece, which come
+    /// to `piece`.
     ///
     /// # Errors
     ///
     /// The message cannot be read.
-    fn sum(&self) -> Fallible<u64>;
+    fn sum(&self, piece: &mut [u8; PIECE]) -> Fallible<u64>;
 
     /// All of it in private memory.
     fn whole(&self) -> Vec<u8>;
@@ -97,7 +98,7 @@ impl Taken for &[u8] {
     }
 
     #[inline]
-    fn sum(&self) -> Fallible<u64> {
+    fn sum(&self, _: &mut [u8; PIECE]) -> Fallible<u64> {
         Ok(payload::sum(0, self))
     }
 
@@ -121,8 +122,8 @@ macro_rules! in_place {
             }
 
             #[inline]
-            fn sum(&self) -> Fallible<u64> {
-                let (mut sum, mut piece) = (0, [0; PIECE]);
+            fn sum(&self, piece: &mut [u8; PIECE]) -> Fallible<u64> {
+                let mut sum = 0;
                 for at in (0..self.len()).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(self.len() - at)];
                     self.read_at(at, piece)?;
