@@ -15,6 +15,12 @@
 //! a grant. `memcpy` is one copy in one process, between the same two buffers every time,
 //! which its caches hold; `memcpy_uncached` is one all over 64 MiB. Two processes on two
 //! processors copy at the same time, so a pipe can be as fast as one copy.
+//!
+//! `large_in_turns/SIZE` is all of those up to 16 MiB but for `unix_socket` and `ipc_channel`: they
+//! take turns, and the summary has their times from there. `large_used/SIZE` and `large_single/SIZE` are four that take
+//! turns, by copy and in place through a pipe and a queue, of messages that the sender makes anew
+//! each time. In `large_used` the receiver reads every byte; in `large_single` it answers before
+//! there is another message, and neither side sleeps.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
@@ -22,10 +28,14 @@ use ringway_benches::large::{self, Grants, Memcpy};
 use ringway_benches::large_queue::{IN_PLACE, LargeItems, MADE, THERE};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::oneway::OneWay;
+use ringway_benches::partner::Role;
 use ringway_benches::session::{self, measure};
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Policy, Roomy};
 use ringway_benches::subjects::{IpcChannel, OsPipe, Ringway, UnixSocket};
+use ringway_benches::turns::{self, Turns};
+use ringway_benches::uses::{SINGLE, USED, Uses};
+use ringway_benches::ways::{PipeCopy, PipeInPlace, QueueCopy, QueueInPlace, Way};
 use ringway_benches::{machine, partner};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,10 +48,11 @@ const SIZES: [(usize, &str); 6] = [
     (16 << 20, "16MiB"),
     (256 << 20, "256MiB"),
 ];
-/// Up to this size the bars of copies hold, and queues keep messages whole.
+/// Up to this size the bars of copies hold, queues keep messages whole, and rows take turns.
 const KEPT: usize = 16 << 20;
 /// From this size on the bars hold.
 const LONG: usize = 64 << 10;
+const WARM_UP: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let copied = [
@@ -53,7 +64,9 @@ fn main() -> ExitCode {
     ];
     let queued =
         [LargeItems::<THERE>::ROLE, LargeItems::<MADE>::ROLE, LargeItems::<IN_PLACE>::ROLE];
-    let roles = [copied.as_flattened(), &queued, &[large::role()]].concat();
+    let used =
+        [used::<PipeCopy>(), used::<PipeInPlace>(), used::<QueueCopy>(), used::<QueueInPlace>()];
+    let roles = [copied.as_flattened(), &queued, &[large::role()], used.as_flattened()].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -64,6 +77,14 @@ fn main() -> ExitCode {
     let mut criterion = session::criterion();
     let mut ledger = Ledger::default();
     for (bytes, size) in SIZES {
+        if bytes <= KEPT {
+            in_turns(&mut criterion, &mut ledger, bytes, size);
+            uses::<USED>(&mut criterion, &mut ledger, bytes, size);
+            // Two processes that spin on one processor measure the scheduler's time slice.
+            if machine::places().is_some() {
+                uses::<SINGLE>(&mut criterion, &mut ledger, bytes, size);
+            }
+        }
         rows(&mut criterion, &mut ledger, bytes, size);
     }
     criterion.final_summary();
@@ -73,6 +94,69 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The roles of a way's partners.
+const fn used<W: Way>() -> [Role; 2] {
+    [Uses::<W, USED>::ROLE, Uses::<W, SINGLE>::ROLE]
+}
+
+/// All that have bars.
+fn in_turns(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str) {
+    fn copied<S: Duplex>(turns: &mut Turns<'_>, bytes: usize, size: &str) {
+        turns.add(format!("large/{}/{size}", S::NAME), move || OneWay::<S>::start(bytes));
+    }
+    fn queued<const HOW: u8>(turns: &mut Turns<'_>, bytes: usize, size: &str) {
+        let id = format!("large/{}/{size}", LargeItems::<HOW>::NAME);
+        turns.add(id, move || LargeItems::<HOW>::start(bytes));
+    }
+    let long = bytes >= LONG;
+    let mut turns = turns_of(bytes);
+    copied::<Ringway<Adaptive>>(&mut turns, bytes, size);
+    if long {
+        copied::<Ringway<Roomy>>(&mut turns, bytes, size);
+    }
+    turns.add(format!("large/{}/{size}", large::NAME), move || Grants::start(bytes));
+    queued::<THERE>(&mut turns, bytes, size);
+    queued::<MADE>(&mut turns, bytes, size);
+    queued::<IN_PLACE>(&mut turns, bytes, size);
+    turns.add(format!("large/{}/{size}", Memcpy::NAME), move || Ok(Memcpy::start(bytes)));
+    if long {
+        let id = format!("large/{}/{size}", Memcpy::UNCACHED);
+        turns.add(id, move || Ok(Memcpy::uncached(bytes)));
+    }
+    copied::<OsPipe>(&mut turns, bytes, size);
+    let mut group = criterion.benchmark_group("large_in_turns");
+    group.sample_size(10).warm_up_time(WARM_UP).measurement_time(Duration::from_secs(5));
+    turns.measure(&mut group, ledger, &format!("large_in_turns/{size}"));
+}
+
+/// By copy and in place, through a pipe and a queue.
+fn uses<const HOW: u8>(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str) {
+    fn way<W: Way, const HOW: u8>(turns: &mut Turns<'_>, bytes: usize, size: &str) {
+        let id = format!("{}/{}/{size}", Uses::<W, HOW>::WORKLOAD, W::NAME);
+        turns.add(id, move || Uses::<W, HOW>::start(bytes));
+    }
+    let workload = Uses::<PipeCopy, HOW>::WORKLOAD;
+    let mut turns = turns_of(bytes);
+    way::<PipeCopy, HOW>(&mut turns, bytes, size);
+    way::<PipeInPlace, HOW>(&mut turns, bytes, size);
+    way::<QueueCopy, HOW>(&mut turns, bytes, size);
+    way::<QueueInPlace, HOW>(&mut turns, bytes, size);
+    let mut group = criterion.benchmark_group(workload);
+    group.sample_size(10).warm_up_time(WARM_UP).measurement_time(Duration::from_secs(3));
+    turns.measure(&mut group, ledger, &format!("{workload}/{size}"));
+}
+
+fn turns_of(bytes: usize) -> Turns<'static> {
+    // The others have just had the caches: most of a batch has to be what comes after they are
+    // filled again, which takes a few milliseconds where they hold it all.
+    Turns::new(bytes).batches_of(match bytes {
+        ..LONG => turns::BATCH,
+        LONG..KEPT => 3 * turns::BATCH,
+        _ => 10 * turns::BATCH,
+    })
+}
+
+/// Each by itself.
 fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str) {
     fn copied<S: Duplex>(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str) {
         let id = format!("large/{}/{size}", S::NAME);
@@ -111,7 +195,7 @@ fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str
 
 fn group(criterion: &mut Criterion, bytes: usize) -> BenchmarkGroup<'_, WallTime> {
     let mut group = criterion.benchmark_group("large");
-    group.warm_up_time(Duration::from_millis(300));
+    group.warm_up_time(WARM_UP);
     group.measurement_time(Duration::from_secs(1));
     if bytes > LONG {
         // Batches of one length, and few of them: a message takes a while.
@@ -153,6 +237,18 @@ fn bars() -> Vec<Bar> {
         }
         bar(grant, queue, Bound::Faster(1.0));
         bar(grant, LargeItems::<MADE>::NAME, Bound::Faster(1.0));
+        if bytes > KEPT {
+            continue;
+        }
+        for workload in [Uses::<PipeCopy, USED>::WORKLOAD, Uses::<PipeCopy, SINGLE>::WORKLOAD] {
+            let row = |subject: &str| format!("{workload}/{subject}/{size}");
+            let mut bar = |subject: &str, against: &str| {
+                let bound = Bound::Faster(1.0);
+                bars.push(Bar { row: row(subject), against: row(against), bound });
+            };
+            bar(PipeInPlace::NAME, PipeCopy::NAME);
+            bar(QueueInPlace::NAME, QueueCopy::NAME);
+        }
     }
     bars
 }

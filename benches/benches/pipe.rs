@@ -5,7 +5,7 @@
 //! `pipe_oneway/SUBJECT/SIZE` is the time per message when one process sends as fast
 //! as another receives and checks. `pipe_round_trip/SUBJECT` is the time for 8 bytes
 //! there and back. `pipe_batch/batch32` sends and receives 32 numbers at a time, `single`
-//! beside it one; they alternate. `copy/WHERE/SIZE` is one `memcpy` of a message in one process, the
+//! one; they take turns, as round trips and their floors do. `copy/WHERE/SIZE` is one `memcpy` of a message in one process, the
 //! work that any transport does at least once.
 //!
 //! Times depend on the machine; ratios of one run much less. The summary at the end
@@ -20,10 +20,11 @@ use ringway_benches::ledger::{Bar, Bound, Ledger};
 use ringway_benches::message::Message;
 use ringway_benches::oneway::OneWay;
 use ringway_benches::round_trip::{self, RoundTrip};
-use ringway_benches::session::{self, Session, measure, measure_beside};
+use ringway_benches::session::{self, Session, measure};
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
+use ringway_benches::turns::Turns;
 use ringway_benches::{Fallible, machine, partner, payload};
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -86,10 +87,10 @@ fn one_way(criterion: &mut Criterion, ledger: &mut Ledger) {
 
 fn many_at_a_time(criterion: &mut Criterion, ledger: &mut Ledger) {
     let mut group = criterion.benchmark_group("pipe_batch");
-    group.sampling_mode(SamplingMode::Linear);
-    let both = || Ok((Numbers::start(batches::BATCH)?, Numbers::start(1)?));
-    let ids = ("pipe_batch/batch32/8B", "pipe_batch/single/8B");
-    measure_beside(&mut group, ledger, ids, batches::SIZE, both);
+    let mut turns = Turns::new(batches::SIZE);
+    turns.add("pipe_batch/batch32/8B", || Numbers::start(batches::BATCH));
+    turns.add("pipe_batch/single/8B", || Numbers::start(1));
+    turns.measure(&mut group, ledger, "pipe_batch/batch32/8B");
 }
 
 fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
@@ -101,9 +102,10 @@ fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
     fn beside<S: Duplex, F: Duplex>(criterion: &mut Criterion, ledger: &mut Ledger) {
         let mut group = criterion.benchmark_group("pipe_round_trip");
         let id = |name: &str| format!("pipe_round_trip/{name}");
-        let both = || Ok((RoundTrip::<S>::start()?, RoundTrip::<F>::start()?));
-        let ids = (&*id(S::NAME), &*id(F::NAME));
-        measure_beside(&mut group, ledger, ids, round_trip::SIZE, both);
+        let mut turns = Turns::new(round_trip::SIZE);
+        turns.add(id(S::NAME), RoundTrip::<S>::start);
+        turns.add(id(F::NAME), RoundTrip::<F>::start);
+        turns.measure(&mut group, ledger, &id(S::NAME));
     }
     // Two processes that spin on one processor measure the scheduler's time slice.
     if machine::places().is_some() {

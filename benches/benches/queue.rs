@@ -13,8 +13,8 @@
 //! `queue_round_trip/SUBJECT` is the time for 8 bytes through one queue and back through
 //! another: two put-to-get latencies.
 //!
-//! Batches alternate with single items, `ringway` with `crossbeam_channel`, `ring_announced` with `ring_plain`, and
-//! the round trips with their floors: those are compared batch by batch.
+//! Batches and single items, `ringway` and `crossbeam_channel`, `ring_announced` and `ring_plain`,
+//! and the round trips and their floors take turns, and are compared turn by turn.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
@@ -23,17 +23,21 @@ use ringway_benches::queues::{
     Announced, Bare, LockBased, PipeQueue, Plain, RingwayBatches, RingwayQueue,
 };
 use ringway_benches::round_trip::{self, RoundTrip};
-use ringway_benches::session::{self, Session, measure, measure_beside};
+use ringway_benches::session::{self, Session, measure};
 use ringway_benches::shape::{Queued, Shape, roles};
 use ringway_benches::subject::{self, Duplex};
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, TwoLines, TwoQueues};
 use ringway_benches::threads::Threads;
+use ringway_benches::turns::Turns;
 use ringway_benches::{Fallible, machine, partner};
 use std::process::ExitCode;
+use std::time::Duration;
 
 const SHAPES: [(usize, usize); 5] = [(1, 1), (2, 2), (4, 4), (1, 4), (4, 1)];
 const SIZES: [&str; 2] = ["8B", "64B"];
+/// Until all processes or threads of a shape run, some milliseconds may go by.
+const BATCH: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let shapes = [
@@ -82,11 +86,9 @@ fn shape(criterion: &mut Criterion, ledger: &mut Ledger, putters: usize, getters
     let mut rows = Rows { criterion, ledger, putters, getters };
     rows.width::<1>();
     if (putters, getters) == (1, 1) {
-        let start = || {
-            let batches = Shape::<RingwayBatches, 1>::start(putters, getters)?;
-            Ok((batches, Shape::<RingwayQueue<Adaptive, 1>, 1>::start(putters, getters)?))
-        };
-        rows.beside::<1, _, _>((RingwayBatches::NAME, "ringway_single"), start);
+        let batches = move || Shape::<RingwayBatches, 1>::start(putters, getters);
+        let single = move || Shape::<RingwayQueue<Adaptive, 1>, 1>::start(putters, getters);
+        rows.beside::<1, _, _>((RingwayBatches::NAME, batches), ("ringway_single", single));
         rows.queue::<PipeQueue, 1>();
         rows.queue::<PipeQueue, 8>();
         // With more of them than processors, spinning measures the scheduler's time slice.
@@ -95,11 +97,10 @@ fn shape(criterion: &mut Criterion, ledger: &mut Ledger, putters: usize, getters
         }
     }
     if putters == getters && putters <= 2 {
-        let start = || {
-            let announced = Shape::<Bare<Announced>, 1>::start(putters, getters)?;
-            Ok((announced, Shape::<Bare<Plain>, 1>::start(putters, getters)?))
-        };
-        rows.beside::<1, _, _>((Bare::<Announced>::NAME, Bare::<Plain>::NAME), start);
+        let announced = move || Shape::<Bare<Announced>, 1>::start(putters, getters);
+        let plain = move || Shape::<Bare<Plain>, 1>::start(putters, getters);
+        let announced = (Bare::<Announced>::NAME, announced);
+        rows.beside::<1, _, _>(announced, (Bare::<Plain>::NAME, plain));
     }
     rows.width::<8>();
 }
@@ -108,9 +109,10 @@ fn there_and_back(criterion: &mut Criterion, ledger: &mut Ledger) {
     fn beside<S: Duplex, F: Duplex>(criterion: &mut Criterion, ledger: &mut Ledger) {
         let mut group = criterion.benchmark_group("queue_round_trip");
         let id = |name: &str| format!("queue_round_trip/{name}");
-        let both = || Ok((RoundTrip::<S>::start()?, RoundTrip::<F>::start()?));
-        let ids = (&*id(S::NAME), &*id(F::NAME));
-        measure_beside(&mut group, ledger, ids, round_trip::SIZE, both);
+        let mut turns = Turns::new(round_trip::SIZE);
+        turns.add(id(S::NAME), RoundTrip::<S>::start);
+        turns.add(id(F::NAME), RoundTrip::<F>::start);
+        turns.measure(&mut group, ledger, &id(S::NAME));
     }
     // Two processes that spin on one processor measure the scheduler's time slice.
     if machine::places().is_some() {
@@ -138,12 +140,10 @@ impl Rows<'_> {
         LockBased<W>: Queued<W>,
     {
         let (putters, getters) = (self.putters, self.getters);
-        let start = || {
-            let ringway = Shape::<RingwayQueue<Adaptive, W>, W>::start(putters, getters)?;
-            Ok((ringway, Threads::<W>::new(putters, getters)))
-        };
-        let names = (RingwayQueue::<Adaptive, W>::NAME, Threads::<W>::NAME);
-        self.beside::<W, _, _>(names, start);
+        let ringway = move || Shape::<RingwayQueue<Adaptive, W>, W>::start(putters, getters);
+        let threads = move || Ok(Threads::<W>::new(putters, getters));
+        let ringway = (RingwayQueue::<Adaptive, W>::NAME, ringway);
+        self.beside::<W, _, _>(ringway, (Threads::<W>::NAME, threads));
         self.queue::<RingwayQueue<Block, W>, W>();
         self.queue::<LockBased<W>, W>();
     }
@@ -156,14 +156,16 @@ impl Rows<'_> {
         measure(&mut group, self.ledger, &id, 8 * W, start);
     }
 
-    fn beside<const W: usize, S: Session, B: Session>(
+    fn beside<const W: usize, S: Session + 'static, B: Session + 'static>(
         &mut self,
-        (name, beside): (&str, &str),
-        start: impl Fn() -> Fallible<(S, B)>,
+        (name, start): (&str, impl Fn() -> Fallible<S>),
+        (other, start_other): (&str, impl Fn() -> Fallible<B>),
     ) {
-        let ids = (&*self.id::<W>(name), &*self.id::<W>(beside));
-        let mut group = group(self.criterion);
-        measure_beside(&mut group, self.ledger, ids, 8 * W, start);
+        let id = self.id::<W>(name);
+        let mut turns = Turns::new(8 * W).batches_of(BATCH);
+        turns.add(&*id, start);
+        turns.add(self.id::<W>(other), start_other);
+        turns.measure(&mut group(self.criterion), self.ledger, &id);
     }
 
     fn id<const W: usize>(&self, name: &str) -> String {
@@ -176,8 +178,8 @@ fn group(criterion: &mut Criterion) -> BenchmarkGroup<'_, WallTime> {
     let mut group = criterion.benchmark_group("queue");
     group.sampling_mode(SamplingMode::Linear);
     group.sample_size(15);
-    group.warm_up_time(std::time::Duration::from_millis(500));
-    group.measurement_time(std::time::Duration::from_millis(1500));
+    group.warm_up_time(Duration::from_millis(500));
+    group.measurement_time(Duration::from_millis(1500));
     group
 }
 

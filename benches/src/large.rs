@@ -24,6 +24,13 @@ const MANY_PAGES: usize = 64 << 10;
 const INSIDE: u64 = 4;
 const LONG: usize = 16 << 20;
 
+/// Bytes of a ring for messages of `size` bytes in place.
+pub(crate) fn capacity(size: usize) -> u64 {
+    let inside = if size > LONG { INSIDE / 2 } else { INSIDE };
+    let least = if size < MANY_PAGES { RING } else { Roomy::CAPACITY };
+    (inside * size as u64).next_power_of_two().max(least)
+}
+
 /// Messages of one length, written where the receiver reads them.
 ///
 /// The sender copies each message from private memory into its grant, as a program does
@@ -43,9 +50,7 @@ impl Grants {
     ///
     /// The pipe or the partner could not be made.
     pub fn start(size: usize) -> Fallible<Self> {
-        let inside = if size > LONG { INSIDE / 2 } else { INSIDE };
-        let least = if size < MANY_PAGES { RING } else { Roomy::CAPACITY };
-        let capacity = (inside * size as u64).next_power_of_two().max(least);
+        let capacity = capacity(size);
         let (receiver, sender) = Builder::new().capacity(capacity).simplex::<Vec<u8>, Raw>()?;
         let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&receiver));
         let parcel = Parcel { bytes: bytes?, descriptors };

@@ -12,6 +12,7 @@ use crate::partner::{Partner, Role};
 use crate::payload;
 use crate::session::Session;
 use ringway_core::handover;
+use ringway_core::wait::WaitPolicy;
 use ringway_queue::{Builder, Queue, Raw};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -34,6 +35,23 @@ pub const THERE: u8 = 0;
 pub const MADE: u8 = 1;
 /// The item is made in its grant, and checked where it lies.
 pub const IN_PLACE: u8 = 2;
+
+/// A queue for items of `size` bytes.
+pub(crate) fn queue(
+    size: usize,
+    in_place: bool,
+    policy: WaitPolicy,
+) -> Fallible<Queue<Vec<u8>, Raw>> {
+    let places = match size {
+        ..MANY_PAGES => INSIDE,
+        MANY_PAGES..=LONG => INSIDE.max(LEAST / size),
+        _ => INSIDE / 2,
+    };
+    // Twice as much: one that has just taken an item still has its blocks while the next
+    // is put in its place.
+    let pool = if size > LONG && !in_place { STREAMED } else { 2 * places * size };
+    Ok(Builder::new().policy(policy).pool_size(pool as u64).bounded(places)?)
+}
 
 /// Items of one length from one process to another, put as `HOW` says.
 pub struct LargeItems<const HOW: u8> {
@@ -62,15 +80,7 @@ impl<const HOW: u8> LargeItems<HOW> {
     ///
     /// The queue or the partner could not be made.
     pub fn start(size: usize) -> Fallible<Self> {
-        let places = match size {
-            ..MANY_PAGES => INSIDE,
-            MANY_PAGES..=LONG => INSIDE.max(LEAST / size),
-            _ => INSIDE / 2,
-        };
-        // Twice as much: one that has just taken an item still has its blocks while the next
-        // is put in its place.
-        let pool = if size > LONG && HOW != IN_PLACE { STREAMED } else { 2 * places * size };
-        let queue: Queue<Vec<u8>, Raw> = Builder::new().pool_size(pool as u64).bounded(places)?;
+        let queue = queue(size, HOW == IN_PLACE, WaitPolicy::Adaptive)?;
         let (bytes, descriptors) = handover::collect(|| postcard::to_stdvec(&queue));
         let parcel = Parcel { bytes: bytes?, descriptors };
         let partner = Partner::start(WORKLOAD, Self::NAME, size, parcel)?;

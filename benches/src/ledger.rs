@@ -7,10 +7,9 @@
 //! the spread, the middle half of the batches as a part of the median: more than a
 //! few percent means that the machine was not quiet.
 //!
-//! Two rows whose batches alternate are compared batch by batch, and the median of those
-//! ratios counts. A virtual machine's processors move apart and together again within
-//! seconds, and a cache line then takes 60 or 300 ns: two rows measured one after the
-//! other compare two places, not two subjects.
+//! Two rows that took turns ([`turns`](crate::turns)) are compared turn by turn, and the median
+//! of those ratios counts. What such a row took when it was measured by itself, in another
+//! minute, stays out of the figures.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -19,16 +18,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Ledger {
     rows: Vec<Row>,
-    pairs: Vec<Pair>,
-}
-
-/// Two rows whose batches alternated.
-#[derive(Debug)]
-struct Pair {
-    row: String,
-    against: String,
-    /// For each pair of batches: its items, and the row's time as a part of the other's.
-    ratios: Vec<(f64, u64)>,
+    /// Who took part in each turn, as places in `rows`, with nanoseconds per item.
+    turns: Vec<Vec<(usize, f64)>>,
 }
 
 #[derive(Debug)]
@@ -38,6 +29,7 @@ struct Row {
     bytes: usize,
     /// Items and time of each batch.
     batches: Vec<(u64, Duration)>,
+    in_turns: bool,
 }
 
 /// One batch of a row.
@@ -45,7 +37,9 @@ struct Row {
 pub struct Batch<'a> {
     /// The row.
     pub id: &'a str,
-    /// How long it took.
+    /// Its items.
+    pub items: u64,
+    /// How long they took.
     pub took: Duration,
 }
 
@@ -72,36 +66,54 @@ pub enum Bound {
 }
 
 impl Ledger {
-    /// Adds one batch of `items` items of `bytes` bytes each.
+    /// Adds one batch of `items` items of `bytes` bytes each, unless the row takes turns.
     pub fn record(&mut self, id: &str, bytes: usize, items: u64, took: Duration) {
-        let at = self.rows.iter().position(|row| row.id == id).unwrap_or_else(|| {
-            self.rows.push(Row { id: id.into(), bytes, batches: Vec::new() });
-            self.rows.len() - 1
-        });
-        self.rows[at].batches.push((items, took));
-    }
-
-    /// Adds two batches of as many items, taken one right after the other.
-    pub fn record_pair(&mut self, items: u64, bytes: usize, row: Batch<'_>, against: Batch<'_>) {
-        self.record(row.id, bytes, items, row.took);
-        self.record(against.id, bytes, items, against.took);
-        let known = |pair: &Pair| pair.row == row.id && pair.against == against.id;
-        let at = self.pairs.iter().position(known).unwrap_or_else(|| {
-            let (row, against) = (row.id.into(), against.id.into());
-            self.pairs.push(Pair { row, against, ratios: Vec::new() });
-            self.pairs.len() - 1
-        });
-        self.pairs[at].ratios.push((row.took.as_secs_f64() / against.took.as_secs_f64(), items));
-    }
-
-    /// The row's time as a part of the other's: of their pairs of batches if they
-    /// alternated, else of their medians.
-    fn ratio(&self, row: &str, against: &str) -> Option<f64> {
-        let pair = self.pairs.iter().find(|pair| pair.row == row && pair.against == against);
-        match pair {
-            Some(pair) => quantile(pair.ratios.clone(), 0.5),
-            None => Some(self.per_item(row)? / self.per_item(against)?),
+        let at = self.place(id, bytes);
+        if !self.rows[at].in_turns {
+            self.rows[at].batches.push((items, took));
         }
+    }
+
+    /// Adds a batch of each of several rows, taken right after one another. A row that was
+    /// measured by itself before begins anew.
+    pub fn record_turn(&mut self, bytes: usize, batches: &[Batch<'_>]) {
+        let mut turn = Vec::new();
+        for batch in batches.iter().filter(|batch| batch.items > 0) {
+            let at = self.place(batch.id, bytes);
+            let row = &mut self.rows[at];
+            if !row.in_turns {
+                row.in_turns = true;
+                row.batches.clear();
+            }
+            row.batches.push((batch.items, batch.took));
+            turn.push((at, nanos_each(batch.items, batch.took)));
+        }
+        self.turns.push(turn);
+    }
+
+    /// Where a row is; a new one comes last.
+    fn place(&mut self, id: &str, bytes: usize) -> usize {
+        self.rows.iter().position(|row| row.id == id).unwrap_or_else(|| {
+            self.rows.push(Row { id: id.into(), bytes, batches: Vec::new(), in_turns: false });
+            self.rows.len() - 1
+        })
+    }
+
+    /// The row's time as a part of the other's: of the turns in which both took part if there
+    /// are any, else of their medians.
+    fn ratio(&self, row: &str, against: &str) -> Option<f64> {
+        let place = |id| self.rows.iter().position(|row| row.id == id);
+        let (own, other) = (place(row)?, place(against)?);
+        let of_turn = |turn: &Vec<(usize, f64)>| {
+            let nanos = |at| turn.iter().find(|(row, _)| *row == at).map(|(_, nanos)| *nanos);
+            // Turns are as long as each other, so they count alike.
+            Some((nanos(own)? / nanos(other)?, 1))
+        };
+        let ratios: Vec<_> = self.turns.iter().filter_map(of_turn).collect();
+        if ratios.is_empty() {
+            return Some(self.per_item(row)? / self.per_item(against)?);
+        }
+        quantile(ratios, 0.5)
     }
 
     /// Nanoseconds per item; `None` for a row that did not run.
@@ -135,7 +147,7 @@ impl Ledger {
 
     fn verdict(&self, bar: &Bar) -> String {
         let Bar { row, against, bound } = bar;
-        let names = format!("{row:<34} against {against:<34}");
+        let names = format!("{row:<38} against {against:<38}");
         let Some(time) = self.ratio(row, against) else {
             return format!("{names} not run");
         };
@@ -157,10 +169,13 @@ impl Row {
     /// Nanoseconds per item that this part of the items took at most.
     fn quantile(&self, part: f64) -> Option<f64> {
         let batches = self.batches.iter().filter(|(items, _)| *items > 0);
-        let each =
-            |&(items, took): &(u64, Duration)| (took.as_nanos() as f64 / items as f64, items);
+        let each = |&(items, took): &(u64, Duration)| (nanos_each(items, took), items);
         quantile(batches.map(each).collect(), part)
     }
+}
+
+fn nanos_each(items: u64, took: Duration) -> f64 {
+    took.as_nanos() as f64 / items as f64
 }
 
 /// The value that this part of the items has at most. Values come with their items.
@@ -203,18 +218,39 @@ mod tests {
         assert!(row("slow").ends_with("spread   0 %"), "{summary}");
     }
 
+    fn turn(ledger: &mut Ledger, batches: &[(&str, u64, u64)]) {
+        let batch = |&(id, items, nanos)| Batch { id, items, took: Duration::from_nanos(nanos) };
+        ledger.record_turn(8, &batches.iter().map(batch).collect::<Vec<_>>());
+    }
+
     #[test]
-    fn alternating_rows_are_compared_batch_by_batch() {
+    fn rows_that_take_turns_are_compared_turn_by_turn() {
         let mut ledger = Ledger::default();
-        // The machine is slow in two of three pairs, and both rows see it.
-        for (own, other) in [(15, 10), (150, 100), (150, 100)] {
-            let batch = |id, nanos| Batch { id, took: Duration::from_nanos(nanos) };
-            ledger.record_pair(1, 8, batch("own", own), batch("other", other));
+        // The machine is slow in the second turn, and something disturbs the third. The medians
+        // of the rows, 100 and 20, would say 5.
+        for (own, other, third) in [(30, 20, 40), (150, 100, 200), (100, 10, 400)] {
+            // Each has its own number of items.
+            let batches = [("own", 1, own), ("other", 10, 10 * other), ("third", 2, 2 * third)];
+            turn(&mut ledger, &batches);
         }
-        // The medians of a run with many slow batches of one row would say otherwise.
-        ledger.record("own", 8, 100, Duration::from_nanos(100));
         assert_eq!(ledger.ratio("own", "other"), Some(1.5));
-        assert_eq!(ledger.per_item("own"), Some(1.0));
+        assert_eq!(ledger.ratio("other", "own"), Some(1.0 / 1.5));
+        assert_eq!(ledger.ratio("own", "third"), Some(0.75));
+        // Not in the same turns: what is left are the medians.
+        turn(&mut ledger, &[("fourth", 1, 60)]);
+        assert_eq!(ledger.ratio("fourth", "other"), Some(60.0 / 20.0));
+        assert_eq!(ledger.ratio("fourth", "absent"), None);
+    }
+
+    #[test]
+    fn a_row_that_takes_turns_has_no_other_batches() {
+        let mut ledger = Ledger::default();
+        let alone = |ledger: &mut Ledger| ledger.record("row", 8, 100, Duration::from_nanos(500));
+        alone(&mut ledger);
+        assert_eq!(ledger.per_item("row"), Some(5.0));
+        turn(&mut ledger, &[("row", 1, 7)]);
+        alone(&mut ledger);
+        assert_eq!(ledger.per_item("row"), Some(7.0));
     }
 
     #[test]

@@ -8,13 +8,14 @@
 //! or tears messages fails instead of looking fast. A subject that hangs is ended by
 //! [`watchdog`], loudly.
 //!
-//! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`]; each is a [`session::Session`],
-//! timed by criterion. [`lifecycle`] makes and drops. [`latency`] looks at single messages, also beside a
-//! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`]
-//! what many do, [`costs`] what messages cost besides time [`large`] messages
-//! lie where they are read, [`batches`] go many at a time, and [`footprint`] is what a pipe or
-//! queue takes while it exists. [`ledger`] keeps
-//! what was measured in this run and prints it against the bars.
+//! The workloads are [`oneway`] and [`round_trip`], and for queues [`shape`] and [`threads`];
+//! each is a [`session::Session`], timed by criterion, and those that are compared take
+//! [`turns`]. [`lifecycle`] makes and drops. [`latency`] looks at single messages, also beside a
+//! [`neighbour`]. [`idle`] shows what a blocked receiver costs, [`dormitory`] what many do,
+//! [`costs`] what messages cost besides time. [`large`] messages and those of a [`large_queue`]
+//! lie where they are read; [`uses`] are what programs do with such, and [`ways`] how they get
+//! there. [`batches`] go many at a time, and [`footprint`] is what a pipe or queue takes while it
+//! exists. [`ledger`] keeps what was measured in this run and prints it against the bars.
 
 pub mod batches;
 pub mod control;
@@ -44,7 +45,10 @@ pub mod subject;
 pub mod subjects;
 pub mod syscalls;
 pub mod threads;
+pub mod turns;
+pub mod uses;
 pub mod watchdog;
+pub mod ways;
 
 /// What can go wrong ends the measurement with words; nobody matches on it.
 pub type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

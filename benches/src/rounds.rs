@@ -7,7 +7,7 @@
 
 use crate::Fallible;
 use crate::plot::Bars;
-use crate::session::Session;
+use crate::session::{Running, Session, Start, any, calibrate};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -25,34 +25,6 @@ pub struct Effort {
     /// About how long each takes.
     pub batch: Duration,
 }
-
-/// A session of any type.
-pub trait Running {
-    /// As [`Session::batch`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    fn batch(&mut self, items: u64) -> Fallible<Duration>;
-    /// As [`Session::finish`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    fn finish(self: Box<Self>) -> Fallible;
-}
-
-impl<S: Session> Running for S {
-    fn batch(&mut self, items: u64) -> Fallible<Duration> {
-        Session::batch(self, items)
-    }
-
-    fn finish(self: Box<Self>) -> Fallible {
-        Session::finish(*self)
-    }
-}
-
-type Start<'a> = Box<dyn Fn() -> Fallible<Box<dyn Running>> + 'a>;
 
 /// The subjects of one workload.
 pub struct Group<'a> {
@@ -76,8 +48,7 @@ impl<'a> Group<'a> {
         name: &'static str,
         start: impl Fn() -> Fallible<S> + 'a,
     ) {
-        let start = move || -> Fallible<Box<dyn Running>> { Ok(Box::new(start()?)) };
-        self.subjects.push((name, Box::new(start)));
+        self.subjects.push((name, any(start)));
     }
 
     /// Measures all and prints a table, the fastest first.
@@ -151,20 +122,6 @@ impl Turn {
         session.finish().map_err(|why| why.to_string())?;
         self.samples.sort_by(f64::total_cmp);
         Ok(self.samples)
-    }
-}
-
-/// How many items make a batch of about `target`; warms up on the way.
-fn calibrate(session: &mut dyn Running, target: Duration) -> Fallible<u64> {
-    let mut items = 1;
-    loop {
-        let took = session.batch(items)?;
-        if took * 2 >= target || items >= 1 << 32 {
-            let wanted = items as f64 * target.as_secs_f64() / took.as_secs_f64().max(1e-9);
-            #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-            return Ok((wanted as u64).max(1));
-        }
-        items *= 2;
     }
 }
 

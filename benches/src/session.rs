@@ -1,7 +1,7 @@
-//! One row of a benchmark: a session that is started once and timed in batches.
+//! A session: a subject and the processes that use it, timed in batches.
 
 use crate::Fallible;
-use crate::ledger::{Batch, Ledger};
+use crate::ledger::Ledger;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use std::time::Duration;
@@ -23,6 +23,63 @@ pub trait Session: Sized {
     fn finish(self) -> Fallible;
 }
 
+/// A session of any type.
+pub trait Running {
+    /// As [`Session::batch`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn batch(&mut self, items: u64) -> Fallible<Duration>;
+    /// As [`Session::finish`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn finish(self: Box<Self>) -> Fallible;
+}
+
+impl<S: Session> Running for S {
+    fn batch(&mut self, items: u64) -> Fallible<Duration> {
+        Session::batch(self, items)
+    }
+
+    fn finish(self: Box<Self>) -> Fallible {
+        Session::finish(*self)
+    }
+}
+
+/// Starts a session of any type.
+pub type Start<'a> = Box<dyn Fn() -> Fallible<Box<dyn Running>> + 'a>;
+
+/// Makes a [`Start`] of what starts a session of one type.
+pub fn any<'a, S: Session + 'static>(start: impl Fn() -> Fallible<S> + 'a) -> Start<'a> {
+    Box::new(move || Ok(Box::new(start()?)))
+}
+
+/// How many items make a batch of about `target`; warms up on the way. A batch that was
+/// disturbed is not taken for a long one.
+///
+/// # Errors
+///
+/// As [`Session::batch`].
+pub fn calibrate(session: &mut dyn Running, target: Duration) -> Fallible<u64> {
+    let mut items = 1;
+    loop {
+        let enough = |took| took * 2 >= target || items >= 1 << 32;
+        let mut took = session.batch(items)?;
+        if enough(took) {
+            took = took.min(session.batch(items)?);
+        }
+        if enough(took) {
+            let wanted = items as f64 * target.as_secs_f64() / took.as_secs_f64().max(1e-9);
+            #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+            return Ok((wanted as u64).max(1));
+        }
+        items *= 2;
+    }
+}
+
 /// Has criterion measure a session and writes every batch into the ledger too, under
 /// `group/subject/variant`. The session starts at the first batch, outside the timed
 /// part: a row that was filtered out starts no process.
@@ -39,10 +96,8 @@ pub fn measure<S: Session>(
 ) {
     let mut session = None;
     let failed = |error| -> S { panic!("{id} did not start: {error}") };
-    // The id is `group/row`, and the group adds its name itself.
-    let row = id.split_once('/').map_or(id, |(_, row)| row);
     group.throughput(Throughput::Bytes(bytes as u64));
-    group.bench_function(row, |bencher| {
+    group.bench_function(within_group(id), |bencher| {
         bencher.iter_custom(|items| {
             let session = session.get_or_insert_with(|| start().unwrap_or_else(failed));
             let took = session.batch(items).unwrap_or_else(|error| panic!("{id}: {error}"));
@@ -55,38 +110,9 @@ pub fn measure<S: Session>(
     }
 }
 
-/// As [`measure`], with each batch followed by one of another session that moves as many
-/// items. Criterion sees the first; the ledger gets both, and compares them batch by batch.
-///
-/// # Panics
-///
-/// As [`measure`].
-pub fn measure_beside<S: Session, B: Session>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    ledger: &mut Ledger,
-    (id, beside): (&str, &str),
-    bytes: usize,
-    start: impl Fn() -> Fallible<(S, B)>,
-) {
-    let mut sessions = None;
-    let failed = |error| -> (S, B) { panic!("{id} did not start: {error}") };
-    let row = id.split_once('/').map_or(id, |(_, row)| row);
-    group.throughput(Throughput::Bytes(bytes as u64));
-    group.bench_function(row, |bencher| {
-        bencher.iter_custom(|items| {
-            let (own, other) = sessions.get_or_insert_with(|| start().unwrap_or_else(failed));
-            let took = own.batch(items).unwrap_or_else(|error| panic!("{id}: {error}"));
-            let theirs = other.batch(items).unwrap_or_else(|error| panic!("{beside}: {error}"));
-            let batch = |id, took| Batch { id, took };
-            ledger.record_pair(items, bytes, batch(id, took), batch(beside, theirs));
-            took
-        });
-    });
-    if let Some((own, other)) = sessions
-        && let Err(error) = own.finish().and(other.finish())
-    {
-        panic!("{id} beside {beside}: {error}");
-    }
+/// What criterion calls a row: the id is `group/row`, and the group adds its name itself.
+pub(crate) fn within_group(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(_, row)| row)
 }
 
 /// Criterion with this project's settings, which the command line overrides. Every

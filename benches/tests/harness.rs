@@ -11,13 +11,15 @@ use ringway_benches::lifecycle::{
     segment_len,
 };
 use ringway_benches::oneway::OneWay;
-use ringway_benches::partner::{self, Partner};
+use ringway_benches::partner::{self, Partner, Role};
 use ringway_benches::queues::{LockBased, RingwayQueue};
 use ringway_benches::round_trip::RoundTrip;
 use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
 use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
+use ringway_benches::uses::{SINGLE, USED, Uses};
+use ringway_benches::ways::{PipeCopy, PipeInPlace, QueueCopy, QueueInPlace, Way};
 use ringway_benches::{Fallible, costs, idle, machine, syscalls, watchdog};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -64,7 +66,14 @@ fn main() -> ExitCode {
         lifecycle::role::<PooledQueue>(),
         lifecycle::role::<MemoryFloor<PooledQueue>>(),
     ];
-    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers, &lives].concat();
+    let uses = [
+        uses_of::<PipeCopy>(),
+        uses_of::<PipeInPlace>(),
+        uses_of::<QueueCopy>(),
+        uses_of::<QueueInPlace>(),
+    ];
+    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers, &lives];
+    let roles = [&roles.concat(), uses.as_flattened()].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -76,6 +85,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     every_subject_carries_messages();
+    every_way_carries_what_is_used();
     wrong_messages_have_no_speed();
     a_sleeping_receiver_is_told_from_a_spinning_one();
     single_messages_are_timed();
@@ -123,6 +133,34 @@ fn every_subject_carries_messages() {
         there_and_back::<Ringway<Spin>>();
         there_and_back::<TwoLines>();
     }
+}
+
+const fn uses_of<W: Way>() -> [Role; 2] {
+    [Uses::<W, USED>::ROLE, Uses::<W, SINGLE>::ROLE]
+}
+
+fn every_way_carries_what_is_used() {
+    fn used<W: Way, const HOW: u8>() {
+        for size in [8, 1024, 5000, 65536, 1 << 20] {
+            let mut session = Uses::<W, HOW>::start(size).unwrap();
+            for count in [0, 1, 20] {
+                let took = session.batch(count).unwrap();
+                assert!(took < SOON, "{} {} {size}", Uses::<W, HOW>::WORKLOAD, W::NAME);
+            }
+            session.finish().unwrap();
+        }
+    }
+    fn way<W: Way>() {
+        used::<W, USED>();
+        // Both sides spin.
+        if machine::places().is_some() {
+            used::<W, SINGLE>();
+        }
+    }
+    way::<PipeCopy>();
+    way::<PipeInPlace>();
+    way::<QueueCopy>();
+    way::<QueueInPlace>();
 }
 
 /// A broken subject: it loses (1), repeats (2) or tears (3) the tenth message.
