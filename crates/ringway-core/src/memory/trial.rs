@@ -2,8 +2,8 @@
 //!
 //! A trial times the way that is kept and then the other one; if that was better both are timed
 //! again, and the worst of it must be better than the best of the way that is kept. A trial in
-//! vain takes a lap and a window of the other way, two of each if that was better in the first
-//! round, and ends as soon as the writer's time alone is half as much again as that of both sides.
+//! vain takes two laps and a window of the other way, twice that if it was better in the first
+//! round, and ends as soon as the writer has spent what both sides would in the way that is kept.
 
 use super::Way;
 
@@ -83,14 +83,15 @@ impl Trial {
         Self { step, kept, kept_cost, other_cost, again, glances, slow, told: (0, 0) }
     }
 
-    /// Nanoseconds of writing so many bytes after which the other way is given up.
+    /// Nanoseconds of writing so many bytes after which the other way is given up: as long as
+    /// both sides together take for them.
     pub(super) fn enough_of(&self, bytes: u64) -> u64 {
-        let kept = self.kept_cost.sum().saturating_mul(bytes) >> 20;
-        kept.saturating_add(kept / 2).max(1)
+        (self.kept_cost.sum().saturating_mul(bytes) >> 20).max(1)
     }
 
     /// Goes on after a step of that cost.
     pub(super) fn next(&mut self, cost: Cost) -> Step {
+        // The first lap may be slower than the other way is.
         let hopeless = cost.writing / 3 * 2 > self.kept_cost.sum();
         let slow = self.step == Step::Glance && cost.writing / 2 > self.kept_cost.writing;
         let slow_again = slow && self.slow;
