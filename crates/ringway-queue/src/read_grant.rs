@@ -80,7 +80,7 @@ impl ReadGrant {
     /// Copies of the values that the item consists of, one at a time. Bytes at its end that
     /// are no whole value are left out.
     ///
-    /// Takes 2 ns a value. Who goes through megabytes of small ones copies some KiB at a time,
+    /// Takes some 4 ns a value. Who goes through megabytes of small ones copies some KiB at a time,
     /// with [`read_at`](Self::read_at), in a tenth of that.
     pub fn values<V>(&self) -> impl Iterator<Item = V>
     where
@@ -92,6 +92,7 @@ impl ReadGrant {
     }
 
     /// The item is done with: it is gone, and its memory is free.
+    #[inline]
     pub fn release(self) {
         self.grant.release();
     }

@@ -17,6 +17,9 @@ pub(crate) struct Chain {
     pub(crate) blocks: Blocks,
     /// Whose all of them are.
     pub(crate) owner: u32,
+    /// How many blocks are of one size at the beginning: in most chains all of them. For those who
+    /// ask for one value after the other; 0 for others, who need not find out.
+    pub(super) alike: u32,
     /// Bytes of the message.
     pub(crate) len: usize,
     /// Where blocks of another size begin, if there are more than a few. A long message has
@@ -27,34 +30,6 @@ pub(crate) struct Chain {
 
 #[derive(Debug)]
 struct Runs(Vec<Run>);
-
-/// Where the bytes of the first blocks of a chain lie, as long as these are of one size: in most
-/// chains all of them. For those who ask for one value after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Lead {
-    /// Bytes of these blocks that are the message's.
-    pub(super) bytes: usize,
-    /// The length of one, as a shift.
-    pub(super) shift: u32,
-    /// Where block 0 of this size would lie; a block's number times its length is added, wrapping.
-    pub(super) base: usize,
-}
-
-impl Lead {
-    /// Where bytes `at..at + len` lie, if they do so in one of these blocks of `chain`.
-    #[inline]
-    pub(super) fn place(&self, chain: &Chain, at: usize, len: usize) -> Option<usize> {
-        let end = at.checked_add(len).filter(|end| *end <= self.bytes)?;
-        let index = at >> self.shift;
-        if end > (index + 1) << self.shift {
-            return None;
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "a wrong one is refused by the region")]
-        let number = chain.blocks.get(index)?.number() as usize;
-        let within = at & ((1 << self.shift) - 1);
-        Some(self.base.wrapping_add(number << self.shift).wrapping_add(within))
-    }
-}
 
 /// Blocks of one size that follow each other in a chain.
 #[derive(Debug)]
@@ -70,7 +45,7 @@ impl Chain {
     /// A message of `len` bytes in blocks of `owner`'s, which are still to come.
     pub(crate) fn clear(&mut self, owner: u32, len: usize) {
         self.blocks.clear();
-        (self.owner, self.len, self.runs) = (owner, len, None);
+        (self.owner, self.alike, self.len, self.runs) = (owner, 0, len, None);
     }
 
     /// All blocks are there, of so many bytes each as `size` says.
@@ -78,6 +53,18 @@ impl Chain {
         if self.blocks.len() > FEW {
             self.runs = Some(Runs::of(&self.blocks, size));
         }
+    }
+
+    /// The block that holds all of the bytes `at..at + len`, and where in it they begin, if it is
+    /// one of those that are alike, of a size of `1 << shift`.
+    #[inline]
+    pub(super) fn value(&self, shift: u32, at: usize, len: usize) -> Option<(Block, usize)> {
+        let end = at.checked_add(len).filter(|end| *end <= self.len)?;
+        let index = at >> shift;
+        if index >= self.alike as usize || end > (index + 1) << shift {
+            return None;
+        }
+        Some((*self.blocks.get(index)?, at & ((1 << shift) - 1)))
     }
 
     /// The blocks from the one with byte `at` on, and the byte at which that one begins; of

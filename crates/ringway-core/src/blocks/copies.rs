@@ -1,6 +1,6 @@
 //! Filling blocks, and reading them.
 
-use super::chain::{Chain, Lead};
+use super::chain::Chain;
 use super::pool::Pool;
 use crate::memory::{LONG_COPY, OutOfBounds, Region, Way};
 use crate::sync::Ordering::Relaxed;
@@ -54,33 +54,38 @@ impl Pool {
         })
     }
 
-    /// How to find values in `chain` quickly, until it changes.
-    pub(crate) fn lead(&self, chain: &Chain) -> Lead {
+    /// Prepares `chain` for [`read_value`](Self::read_value) and
+    /// [`write_value`](Self::write_value).
+    pub(crate) fn find_alike(&self, chain: &mut Chain) {
         let first = chain.blocks.first().and_then(|block| self.class_of(block.number()));
-        let Some(class) = first.filter(|class| class.size.is_power_of_two()) else {
-            return Lead::default();
-        };
+        let Some(class) = first else { return };
         let numbers = class.first..class.first + class.count;
         let alike = chain.blocks.iter().take_while(|block| numbers.contains(&block.number()));
-        let bytes = usize::try_from(class.size).unwrap_or(0).saturating_mul(alike.count());
-        #[allow(clippy::cast_possible_truncation, reason = "offsets of mapped memory")]
-        let base = class.at.wrapping_sub(class.first * class.size) as usize;
-        Lead { bytes: bytes.min(chain.len), shift: class.size.trailing_zeros(), base }
+        chain.alike = u32::try_from(alike.count()).unwrap_or(0);
+    }
+
+    /// Where bytes `at..at + len` lie, if they do so in one of the blocks that are alike.
+    #[inline]
+    fn value_at(&self, chain: &Chain, at: usize, len: usize) -> Option<usize> {
+        let class = self.class_of(chain.blocks.first()?.number())?;
+        let (block, within) = chain.value(class.size.trailing_zeros(), at, len)?;
+        let number = block.number().checked_sub(class.first)?;
+        usize::try_from(class.at + number * class.size).ok()?.checked_add(within)
     }
 
     /// Copies a value from byte `at` of a chain to `dst`, as [`read`](Self::read) does. Says
     /// whether it did: not if it is none, or lies elsewhere.
     #[inline]
-    pub(crate) fn read_value(&self, chain: &Chain, lead: &Lead, at: usize, dst: &mut [u8]) -> bool {
-        let place = lead.place(chain, at, dst.len());
+    pub(crate) fn read_value(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> bool {
+        let place = self.value_at(chain, at, dst.len());
         place.is_some_and(|place| self.blocks.read_value(place, dst))
     }
 
     /// Copies a value to byte `at` of the caller's own chain, as [`write`](Self::write) does. Says
     /// whether it did.
     #[inline]
-    pub(crate) fn write_value(&self, chain: &Chain, lead: &Lead, at: usize, src: &[u8]) -> bool {
-        let place = lead.place(chain, at, src.len());
+    pub(crate) fn write_value(&self, chain: &Chain, at: usize, src: &[u8]) -> bool {
+        let place = self.value_at(chain, at, src.len());
         place.is_some_and(|place| self.blocks.write_value(place, src))
     }
 

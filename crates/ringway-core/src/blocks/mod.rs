@@ -75,7 +75,7 @@ mod layout;
 mod pool;
 mod word;
 
-pub(crate) use chain::{Blocks, Chain, Lead};
+pub(crate) use chain::{Blocks, Chain};
 pub(crate) use copies::copy_out_at;
 pub use layout::PoolGeometry;
 pub(crate) use pool::{Marks, Pool, Walk};

@@ -95,7 +95,7 @@ impl Region {
     /// # Errors
     ///
     /// [`OutOfBounds`]; `dst` is as it was.
-    pub fn read_at(&self, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn read_at(&self, way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         self.inside(at, dst.len())?;
         let (head, _) = split(at, dst.len());
         let (head, rest) = dst.split_at_mut(head);
@@ -105,7 +105,7 @@ impl Region {
             let bytes = word.load(Relaxed).to_ne_bytes();
             head.copy_from_slice(&bytes[at % WORD..at % WORD + head.len()]);
         }
-        if rest.is_empty() { Ok(()) } else { self.copy_out(at + head.len(), rest) }
+        if rest.is_empty() { Ok(()) } else { self.copy_out_by(way, at + head.len(), rest) }
     }
 
     /// As [`read_at`](Self::read_at), of a value. Says whether it did: whether it is one, and inside.
@@ -164,16 +164,17 @@ mod tests {
                 let rest = all[..at].iter().chain(&all[at + len..]);
                 assert!(rest.copied().all(|byte| byte == 0xEE), "{len} bytes at {at}");
                 let mut back = vec![0; len];
-                region.read_at(at, &mut back).unwrap();
+                region.read_at(Way::Past, at, &mut back).unwrap();
                 assert_eq!(back, src);
             }
         }
         assert!(
-            region.write_at(Way::Past, SIZE, &[]).is_ok() && region.read_at(SIZE, &mut []).is_ok()
+            region.write_at(Way::Past, SIZE, &[]).is_ok()
+                && region.read_at(Way::Past, SIZE, &mut []).is_ok()
         );
         for (at, len) in [(SIZE, 1), (SIZE - 3, 4), (usize::MAX, 1), (SIZE + 1, 0)] {
             assert!(region.write_at(Way::Past, at, &vec![0; len]).is_err());
-            assert!(region.read_at(at, &mut vec![0; len]).is_err());
+            assert!(region.read_at(Way::Past, at, &mut vec![0; len]).is_err());
         }
     }
 }

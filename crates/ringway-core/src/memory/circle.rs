@@ -141,14 +141,14 @@ impl Circle {
     ///
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
-    pub fn read_at(&self, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn read_at(&self, way: Way, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         if dst.len() as u64 <= self.len() && read_short(self.words(), self.byte(pos), dst) {
             return Ok(());
         }
         let (at, first) = self.split(pos, dst.len());
         let (before, after) = dst.split_at_mut(first);
-        self.region.read_at(at, before)?;
-        if after.is_empty() { Ok(()) } else { self.region.read_at(0, after) }
+        self.region.read_at(way, at, before)?;
+        if after.is_empty() { Ok(()) } else { self.region.read_at(way, 0, after) }
     }
 
     /// Where the up to two parts of `len` bytes from `pos` on lie, as [`Region::pointer`]
@@ -217,17 +217,17 @@ mod tests {
                 let src: Vec<u8> = (1..=len).collect();
                 circle.write_at(Way::Past, pos, &src).unwrap();
                 let mut all = [0; 128];
-                circle.read_at(pos, &mut all).unwrap();
+                circle.read_at(Way::Past, pos, &mut all).unwrap();
                 let (there, rest) = all.split_at(src.len());
                 assert_eq!(there, src, "{len} bytes at {pos}");
                 assert!(rest.iter().all(|byte| *byte == 0xEE), "{len} bytes at {pos}");
                 let mut back = vec![0; src.len()];
-                circle.read_at(pos, &mut back).unwrap();
+                circle.read_at(Way::Past, pos, &mut back).unwrap();
                 assert_eq!(back, src, "{len} bytes at {pos}");
             }
         }
         assert!(small.write_at(Way::Past, 0, &[0; 24]).is_err());
-        assert!(small.read_at(0, &mut [0; 24]).is_err());
+        assert!(small.read_at(Way::Past, 0, &mut [0; 24]).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::get::{TryGet, WRONG_LENGTH};
 use super::long::Place;
 use super::ring::Ring;
 use super::word::Meta;
-use crate::blocks::{Chain, Lead};
+use crate::blocks::Chain;
 use crate::memory::OutOfBounds;
 
 /// The bytes of a message that the caller has taken: in blocks, or as many in the slot or
@@ -71,24 +71,18 @@ impl Ring {
         copied
     }
 
-    /// How to find values quickly in a message that the caller has taken.
+    /// Prepares for [`read_value`](Self::read_value).
     #[inline]
-    pub(super) fn lead(&self, contents: &Contents) -> Lead {
-        // Of one in its slot there are no blocks.
-        self.pool.lead(&contents.0)
+    pub(super) fn find_alike(&self, contents: &mut Contents) {
+        // Of a message in its slot there are no blocks.
+        self.pool.find_alike(&mut contents.0);
     }
 
     /// As [`copy_contents`](Self::copy_contents), of a value in the first blocks. Says whether it
     /// did.
     #[inline]
-    pub(super) fn read_value(
-        &self,
-        contents: &Contents,
-        lead: &Lead,
-        from: usize,
-        to: &mut [u8],
-    ) -> bool {
-        self.pool.read_value(&contents.0, lead, from, to)
+    pub(super) fn read_value(&self, contents: &Contents, from: usize, to: &mut [u8]) -> bool {
+        self.pool.read_value(&contents.0, from, to)
     }
 
     /// Copies what fits of a message that the caller has taken; says how long it is.

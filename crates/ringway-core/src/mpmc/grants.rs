@@ -24,7 +24,7 @@ use super::ring::Ring;
 use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
-use crate::blocks::{Chain, Lead, Walk};
+use crate::blocks::{Chain, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
 use crate::sync::Ordering::{Relaxed, SeqCst};
@@ -43,7 +43,6 @@ pub struct WriteGrant<'a> {
     attachment: &'a Arc<Attachment>,
     /// Once it is committed it has no owner and no bytes: then it is a getter's.
     chain: Chain,
-    lead: Lead,
 }
 
 impl WriteGrant<'_> {
@@ -65,7 +64,7 @@ impl WriteGrant<'_> {
     #[inline]
     pub fn write_at(&mut self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         let pool = &self.attachment.ring.pool;
-        if pool.write_value(&self.chain, &self.lead, at, src) {
+        if pool.write_value(&self.chain, at, src) {
             return Ok(());
         }
         pool.write(&self.chain, at, src)
@@ -79,7 +78,7 @@ impl WriteGrant<'_> {
     #[inline]
     pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
         let pool = &self.attachment.ring.pool;
-        if pool.read_value(&self.chain, &self.lead, at, to) {
+        if pool.read_value(&self.chain, at, to) {
             return Ok(());
         }
         pool.read(&self.chain, at, to)
@@ -134,7 +133,7 @@ impl WriteGrant<'_> {
         match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
             Ok(()) => {
                 // No byte of it is ours any more.
-                (self.chain.owner, self.chain.len, self.lead) = (0, 0, Lead::default());
+                (self.chain.owner, self.chain.len) = (0, 0);
                 Try::Done(Ok(()))
             }
             Err(why) => put_failed(self.attachment, why, self.chain.len),
@@ -179,7 +178,6 @@ pub struct ReadGrant {
     attachment: Arc<Attachment>,
     place: Place,
     contents: Contents,
-    lead: Lead,
     /// What of [`TASK`], [`KEPT`] and [`RELEASED`] holds. A word: a move of single bytes waits
     /// for what is beside them.
     flags: u64,
@@ -207,11 +205,11 @@ impl ReadGrant {
 
     /// For a message at `place` that this process has just taken, and looked at.
     #[inline]
-    fn holding(attachment: &Arc<Attachment>, place: Place, contents: Contents) -> Self {
+    fn holding(attachment: &Arc<Attachment>, place: Place, mut contents: Contents) -> Self {
         let attachment = Arc::clone(attachment);
         let begun = attachment.ring.pool.read_times().begin(contents.len());
-        let lead = attachment.ring.lead(&contents);
-        Self { attachment, place, contents, lead, flags: 0, begun }
+        attachment.ring.find_alike(&mut contents);
+        Self { attachment, place, contents, flags: 0, begun }
     }
 
     /// For a caller to keep.
@@ -257,14 +255,20 @@ impl ReadGrant {
     #[inline]
     pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
         let ring = &self.attachment.ring;
-        if ring.read_value(&self.contents, &self.lead, at, to) {
+        if ring.read_value(&self.contents, at, to) {
             return Ok(());
         }
         ring.copy_contents(self.place, &self.contents, at, to)
     }
 
     /// COMMIT: the message is taken for good, and its memory free.
+    #[inline]
     pub fn release(mut self) {
+        self.commit();
+    }
+
+    /// Apart, so that a grant is not moved to be released.
+    fn commit(&mut self) {
         self.flags |= RELEASED;
         if !self.attachment.is_inherited() {
             self.settle();
@@ -472,9 +476,9 @@ fn reserve_once(
         return Try::Done(Err(PutError::ShutDown));
     }
     match ring.pool.take(len, attachment.participant()) {
-        Some(chain) => {
-            let lead = attachment.ring.pool.lead(&chain);
-            Try::Done(Ok(WriteGrant { attachment, chain, lead }))
+        Some(mut chain) => {
+            attachment.ring.pool.find_alike(&mut chain);
+            Try::Done(Ok(WriteGrant { attachment, chain }))
         }
         None => Try::Blocked,
     }

@@ -7,7 +7,7 @@
 use super::chunk::{self, HEADER, Head, Piece, TOTAL, span};
 use super::producer::RESERVE;
 use super::{Consumer, Producer, PushError};
-use crate::memory::{Circle, LONG_COPY, OutOfBounds, Stores, Way};
+use crate::memory::{Circle, LONG_COPY, OutOfBounds, ReadTimes, Stores, Way};
 
 /// The payload of one chunk where it lies: in two parts if it goes round the end of the
 /// ring. Bytes are copied in and out, never borrowed: the other process may write them.
@@ -16,8 +16,16 @@ pub struct Payload<'a> {
     data: &'a Circle,
     pos: u64,
     len: usize,
+    side: Side<'a>,
+}
+
+/// Whose it is.
+#[derive(Clone, Copy)]
+enum Side<'a> {
     /// How long parts of it are written.
-    stores: Option<&'a Stores>,
+    Producer(&'a Stores),
+    /// How they were.
+    Consumer(&'a ReadTimes),
 }
 
 impl Payload<'_> {
@@ -47,10 +55,11 @@ impl Payload<'_> {
     #[inline]
     pub fn write_at(&self, offset: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         let at = self.at(offset, src.len())?;
-        match self.stores {
-            Some(stores) if src.len() > LONG_COPY => stores.copy(src, |way, from, part| {
-                self.data.write_at(way, at.wrapping_add(from as u64), part)
-            }),
+        match self.side {
+            Side::Producer(stores) if src.len() > LONG_COPY => stores
+                .copy(src, |way, from, part| {
+                    self.data.write_at(way, at.wrapping_add(from as u64), part)
+                }),
             _ => self.data.write_at(Way::Through, at, src),
         }
     }
@@ -62,7 +71,12 @@ impl Payload<'_> {
     /// [`OutOfBounds`]; `dst` is as it was.
     #[inline]
     pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
-        self.data.read_at(self.at(offset, dst.len())?, dst)
+        let at = self.at(offset, dst.len())?;
+        let way = match self.side {
+            Side::Consumer(times) => times.way(dst.len()),
+            Side::Producer(_) => Way::Past,
+        };
+        self.data.read_at(way, at, dst)
     }
 
     /// Where its two parts lie; the second is empty unless it goes round the end of the
@@ -97,7 +111,7 @@ impl Producer {
     #[inline]
     pub fn reserved(&self, len: usize) -> Payload<'_> {
         let (data, pos) = (&self.ring().data, self.pos.wrapping_add(HEADER));
-        Payload { data, pos, len, stores: Some(self.stores()) }
+        Payload { data, pos, len, side: Side::Producer(self.stores()) }
     }
 
     /// Publishes the reserved message, or the first `len` bytes of it. Then the caller
@@ -125,6 +139,7 @@ impl Consumer {
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
         let pos = self.pos.wrapping_add(framing);
-        Payload { data: &self.ring().data, pos, len: head.len, stores: None }
+        let ring = self.ring();
+        Payload { data: &ring.data, pos, len: head.len, side: Side::Consumer(&ring.read_times) }
     }
 }
