@@ -24,10 +24,9 @@ const INSIDE: usize = 4;
 /// the blocks in hand more than the caches that two processors have of their own.
 const LEAST: usize = 4 << 20;
 const MANY_PAGES: usize = 64 << 10;
-/// Longer ones are streamed by copy, as they are through any pool that is shorter.
 const LONG: usize = 16 << 20;
-/// Bytes of a pool through which items are streamed.
-const STREAMED: usize = 8 << 20;
+/// The most bytes of a pool by copy. Longer items are streamed through it.
+const MOST: usize = 8 << 20;
 
 /// The item is there; little of it changes.
 pub const THERE: u8 = 0;
@@ -49,7 +48,8 @@ pub(crate) fn queue(
     };
     // Twice as much: one that has just taken an item still has its blocks while the next
     // is put in its place.
-    let pool = if size > LONG && !in_place { STREAMED } else { 2 * places * size };
+    let whole = 2 * places * size;
+    let pool = if in_place { whole } else { whole.min(MOST) };
     Ok(Builder::new().policy(policy).pool_size(pool as u64).bounded(places)?)
 }
 

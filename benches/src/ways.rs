@@ -151,7 +151,7 @@ fn make(message: &[u8], made: &mut Message) {
     black_box(made);
 }
 
-/// Through a pipe, by copy: the default ring, for long messages one of 8 MiB.
+/// Through a pipe, by copy: the default ring, for long messages one of 4 MiB.
 pub struct PipeCopy;
 
 impl Way for PipeCopy {

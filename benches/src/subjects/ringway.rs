@@ -26,15 +26,15 @@ pub trait Policy: 'static {
     const CAPACITY: u64 = ringway_pipe::DEFAULT_CAPACITY;
 }
 
-/// As the default, with a ring of 8 MiB: more than the caches that two processors have of
+/// As the default, with a ring of 4 MiB: more than the caches that two processors have of
 /// their own.
 #[derive(Debug)]
 pub struct Roomy;
 
 impl Policy for Roomy {
-    const NAME: &'static str = "ringway_8MiB_ring";
+    const NAME: &'static str = "ringway_4MiB_ring";
     const POLICY: WaitPolicy = WaitPolicy::Adaptive;
-    const CAPACITY: u64 = 8 << 20;
+    const CAPACITY: u64 = 4 << 20;
 }
 
 /// Spins for a while, then sleeps: the default.

@@ -55,7 +55,7 @@ impl Builder {
     /// Reserved in memory when the pipe is made. Messages of up to a quarter of it are
     /// visible whole or not at all; longer ones are streamed through it.
     ///
-    /// For a stream of messages of 64 KiB and more, 8 MiB are up to three times as fast as the
+    /// For a stream of messages of 64 KiB and more, 4 MiB are up to three times as fast as the
     /// default: more than the caches that two processors have of their own, so that the bytes
     /// pass through the one that they share (`docs/benchmarks.md`, large messages).
     #[must_use]
