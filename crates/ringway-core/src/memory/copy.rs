@@ -183,6 +183,16 @@ pub(super) unsafe fn out_of_shared_by(way: Way, from: NonNull<u8>, dst: &mut [u8
         // SAFETY: the caller's promise.
         return unsafe { out_ahead(from, dst) };
     }
+    // Pieces of a message that is read in place: 64 KiB in pieces of 4 KiB take the two sides 3.0 us.
+    // By `rep movsb` they took 2.4 in one half of the runs and 5.4 in the other, where the writer's
+    // next stores to those lines were slow.
+    #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
+    let (from, dst) = if way == Way::Through && dst.len() >= BLOCKS {
+        // SAFETY: the caller's promise.
+        unsafe { out_in_blocks(from, dst) }
+    } else {
+        (from, dst)
+    };
     #[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
     let _ = way;
     // SAFETY: the caller's promise.
@@ -224,6 +234,22 @@ unsafe fn out_ahead(from: NonNull<u8>, dst: &mut [u8]) {
     unsafe { out_of_shared(from, rest) };
 }
 
+/// Copies the whole blocks, and says what is left.
+///
+/// # Safety
+///
+/// As [`out_of_shared`]; `dst` has a block at least.
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
+#[inline]
+unsafe fn out_in_blocks(from: NonNull<u8>, dst: &mut [u8]) -> (NonNull<u8>, &mut [u8]) {
+    let (blocks, rest) = dst.split_at_mut(dst.len() & !(BLOCKS - 1));
+    // SAFETY: `blocks.len()` bytes are inside what the caller promised, a multiple of 64 and not
+    // 0; no slice into shared memory exists, so the two do not overlap.
+    unsafe { move_blocks(blocks.as_mut_ptr(), from.as_ptr(), blocks.len()) };
+    // SAFETY: within the promise.
+    (unsafe { from.add(blocks.len()) }, rest)
+}
+
 /// Copies from `from` into `dst`.
 ///
 /// # Safety
@@ -241,11 +267,8 @@ pub(super) unsafe fn out_of_shared(from: NonNull<u8>, dst: &mut [u8]) {
     }
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
     let (from, dst) = if dst.len() >= BLOCKS {
-        let (blocks, rest) = dst.split_at_mut(dst.len() & !(BLOCKS - 1));
-        // SAFETY: as above; the length is a multiple of 64 and not 0.
-        unsafe { move_blocks(blocks.as_mut_ptr(), from.as_ptr(), blocks.len()) };
-        // SAFETY: `blocks.len()` bytes are inside what the caller promised.
-        (unsafe { from.add(blocks.len()) }, rest)
+        // SAFETY: the caller's promise.
+        unsafe { out_in_blocks(from, dst) }
     } else {
         (from, dst)
     };

@@ -8,6 +8,9 @@ use std::time::Instant;
 const WANTED: u64 = 1;
 /// A writer's copies go through the cache, where the reader's are quicker another way.
 const THROUGH: u64 = 2;
+/// From so many bytes on a copy out is made in the way that the writer's go: whoever reads a long
+/// message in place takes it piece by piece.
+const PIECE: usize = 1024;
 
 /// What readers tell of their copies, in shared memory: 24 bytes on a line of 64 of their own,
 /// which changes only while a writer tries. Guesses: whatever is there chooses between two ways
@@ -74,10 +77,11 @@ impl ReadTimes {
         self.wishes.load(Relaxed) & WANTED != 0
     }
 
-    /// The way that the writer's copies go, or one of several writers' do.
+    /// The way that the writer's long copies go, or one of several writers' do, for a copy out of
+    /// `len` bytes.
     #[inline]
     pub fn way(&self, len: usize) -> Way {
-        let through = len > LONG_COPY && self.wishes.load(Relaxed) & THROUGH != 0;
+        let through = len >= PIECE && self.wishes.load(Relaxed) & THROUGH != 0;
         if through { Way::Through } else { Way::Past }
     }
 
