@@ -148,11 +148,8 @@ fn uses<const HOW: u8>(criterion: &mut Criterion, ledger: &mut Ledger, bytes: us
 fn turns_of(bytes: usize) -> Turns<'static> {
     // The others have just had the caches: most of a batch has to be what comes after they are
     // filled again, which takes a few milliseconds where they hold it all.
-    Turns::new(bytes).batches_of(match bytes {
-        ..LONG => turns::BATCH,
-        LONG..KEPT => 3 * turns::BATCH,
-        _ => 10 * turns::BATCH,
-    })
+    let batch = if bytes < LONG { turns::BATCH } else { 10 * turns::BATCH };
+    Turns::new(bytes).batches_of(batch)
 }
 
 /// Each by itself.
