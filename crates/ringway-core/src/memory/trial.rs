@@ -3,7 +3,8 @@
 //! A trial times the way that is kept and then the other one; if that was better both are timed
 //! again, and the worst of it must be better than the best of the way that is kept. A trial in
 //! vain takes two laps and a window of the other way, twice that if it was better in the first
-//! round, and ends as soon as the writer has spent what both sides would in the way that is kept.
+//! round. A step of it ends as soon as the writer has spent what both sides would in the way that is
+//! kept, and all of it after the first if the writer's time alone was half as much again.
 
 use super::Way;
 

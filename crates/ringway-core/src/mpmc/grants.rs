@@ -133,7 +133,7 @@ impl WriteGrant<'_> {
         match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
             Ok(()) => {
                 // No byte of it is ours any more.
-                (self.chain.owner, self.chain.len) = (0, 0);
+                self.chain.clear(0, 0);
                 Try::Done(Ok(()))
             }
             Err(why) => put_failed(self.attachment, why, self.chain.len),

@@ -76,6 +76,7 @@ pub fn park<E>(
         let Waker { reachable, death_is_heard } = waker();
         if !(reachable && barrier::heavy()) {
             event.sleep(ticket, until.min(Deadline::after(FIRST_SLEEP)));
+            spinner.slept();
         }
         if ready()? {
             return Ok(Parked::Ready);

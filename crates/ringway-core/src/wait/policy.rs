@@ -15,8 +15,9 @@ pub enum WaitPolicy {
     /// Never sleep. Lowest latency, one core busy per waiting thread. A process that
     /// may use one processor only yields it every microsecond.
     Spin,
-    /// Look for up to 50 us, about what a sleep costs both sides together, less where looking
-    /// has lately not paid, then sleep. Looks longer again where sleeps turn out to be short.
+    /// Look for up to 50 us, somewhat more than a sleep costs both sides together, less where
+    /// looking has lately not paid, then sleep. Looks longer again where sleeps turn out to be
+    /// short.
     #[default]
     Adaptive,
     /// Sleep at once. Frees the core; every wait costs a wake-up.
@@ -140,8 +141,9 @@ impl Spinner {
         self.began = Some(start);
     }
 
-    /// To be told that the caller slept because looking was in vain, and what was waited for is
-    /// there.
+    /// To be told that the caller slept because looking was in vain. A sleep that a time-out or a
+    /// signal has ended counts like any other: short ones cost one long look in
+    /// [`MOST_SLEEPS`] of them.
     pub fn slept(&mut self) {
         let Some(began) = self.began.take() else { return };
         self.learn_from_sleep(began.elapsed());
@@ -222,6 +224,22 @@ mod tests {
             sleep(&mut spinner, Duration::from_micros(10));
         }
         assert!(looked < sleeps * SHORTEST * 3 / 2, "{looked:?}");
+    }
+
+    /// Where the barrier does not reach the waker, the first sleep is a short one of its own.
+    #[test]
+    fn the_first_sleep_of_park_counts() {
+        let memory = crate::memory::Memory::new(crate::memory::Heap::new(64));
+        let event = crate::wait::Event::new(memory.word32(0).unwrap());
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        spinner.budget = SHORTEST;
+        let waker = || crate::wait::Waker { reachable: false, death_is_heard: true };
+        let until = Deadline::after(Duration::from_secs(60));
+        let start = Instant::now();
+        // There when that is over.
+        let ready = || Ok::<_, ()>(start.elapsed() > Duration::from_micros(80));
+        crate::wait::park(&event, &mut spinner, until, waker, ready).unwrap();
+        assert!(spinner.began.is_none());
     }
 
     #[test]

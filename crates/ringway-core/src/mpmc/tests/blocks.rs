@@ -408,6 +408,7 @@ fn a_write_grant_is_committed_or_never_was() {
     second.write_at(0, &[9; 20]).unwrap();
     second.commit(&mut spinner(), in_time()).unwrap();
     assert!(second.write_at(0, &[7; 20]).is_err(), "it is a getter's");
+    assert!(second.write_at(0, &[]).is_ok() && second.is_empty());
     assert_eq!(ring.try_get(&mut buffer).unwrap(), 20);
     drop(second);
     assert_eq!((ring.blocks_used(), &buffer[..20]), (0, &[9; 20][..]));
