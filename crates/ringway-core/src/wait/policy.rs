@@ -142,8 +142,7 @@ impl Spinner {
     }
 
     /// To be told that the caller slept because looking was in vain. A sleep that a time-out or a
-    /// signal has ended counts like any other: short ones cost one long look in
-    /// [`MOST_SLEEPS`] of them.
+    /// signal has ended counts like any other: short ones cost one long look in 256 of them.
     pub fn slept(&mut self) {
         let Some(began) = self.began.take() else { return };
         self.learn_from_sleep(began.elapsed());
