@@ -10,16 +10,17 @@
 //! ring of four messages, two of the largest, and from 64 KiB on of 4 MiB at least.
 //! `ringway_queue` and `ringway_queue_grant` are the same through a queue of four items, or
 //! 4 MiB of them, of the largest two, with a pool for twice as many; by copy of 8 MiB at most,
-//! through which longer ones are streamed. In `ringway_queue_made` the sender makes each item anew before it puts a copy, as it does in
-//! a grant. `memcpy` is one copy in one process, between the same two buffers every time,
-//! which its caches hold; `memcpy_uncached` is one all over 64 MiB. Two processes on two
-//! processors copy at the same time, so a pipe can be as fast as one copy.
+//! through which longer ones are streamed. In `ringway_queue_made` the sender makes each item anew
+//! before it puts a copy, as it does in a grant. `memcpy` is one copy in one process, between
+//! the same two buffers every time, which its caches hold; `memcpy_uncached` is one all over 64
+//! MiB. Two processes on two processors copy at the same time, so a pipe can be as fast as one
+//! copy.
 //!
 //! `large_in_turns/SIZE` is all of those up to 16 MiB but for `unix_socket` and `ipc_channel`: they
 //! take turns, and the summary has their times from there. `large_used/SIZE` and
 //! `large_single/SIZE` are four that take turns, by copy and in place through a pipe and a queue, of
-//! messages that the sender makes anew each time. In `large_used` the receiver reads every byte; in `large_single` it answers before
-//! there is another message, and neither side sleeps.
+//! messages that the sender makes anew each time. In `large_used` the receiver reads every byte; in
+//! `large_single` it answers before there is another message, and neither side sleeps.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};

@@ -5,8 +5,8 @@
 //! `pipe_oneway/SUBJECT/SIZE` is the time per message when one process sends as fast
 //! as another receives and checks. `pipe_round_trip/SUBJECT` is the time for 8 bytes
 //! there and back. `pipe_batch/batch32` sends and receives 32 numbers at a time, `single`
-//! one; they take turns, as round trips and their floors do. `copy/WHERE/SIZE` is one `memcpy` of a message in one process, the
-//! work that any transport does at least once.
+//! one; they take turns, as round trips and their floors do. `copy/WHERE/SIZE` is one `memcpy` of a
+//! message in one process, the work that any transport does at least once.
 //!
 //! Times depend on the machine; ratios of one run much less. The summary at the end
 //! compares rows of this run only. `MISSED` is printed, never hidden, and does not

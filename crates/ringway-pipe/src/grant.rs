@@ -322,8 +322,8 @@ impl<'a> ReadGrant<'a> {
     /// Copies of the values that the message consists of, one at a time. Bytes at its
     /// end that are no whole value are left out.
     ///
-    /// Takes some 3 ns for a value of a word. Who goes through megabytes of small ones copies some KiB at a
-    /// time, with [`read_at`](Self::read_at), in a tenth of that.
+    /// Takes some 3 ns for a value of a word. Who goes through megabytes of small ones copies some
+    /// KiB at a time, with [`read_at`](Self::read_at), in a tenth of that.
     pub fn values<V>(&self) -> impl Iterator<Item = V>
     where
         Pod: Codec<V>,

@@ -80,8 +80,8 @@ impl ReadGrant {
     /// Copies of the values that the item consists of, one at a time. Bytes at its end that
     /// are no whole value are left out.
     ///
-    /// Takes some 4 ns for a value of a word. Who goes through megabytes of small ones copies some KiB at a time,
-    /// with [`read_at`](Self::read_at), in a tenth of that.
+    /// Takes some 4 ns for a value of a word. Who goes through megabytes of small ones copies some
+    /// KiB at a time, with [`read_at`](Self::read_at), in a tenth of that.
     pub fn values<V>(&self) -> impl Iterator<Item = V>
     where
         Pod: Codec<V>,

@@ -3,7 +3,6 @@
 use super::chain::Chain;
 use super::pool::Pool;
 use crate::memory::{LONG_COPY, OutOfBounds, Region, Way};
-use crate::sync::Ordering::Relaxed;
 
 impl Pool {
     /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
@@ -24,24 +23,12 @@ impl Pool {
             let head = offset.next_multiple_of(8).min(offset + src.len()) - offset;
             let (head, rest) = src.split_at(head);
             let (middle, tail) = rest.split_at(rest.len() & !7);
-            self.patch(offset, head);
+            self.blocks.write_value(offset, head);
             let at = offset.next_multiple_of(8);
             self.blocks.copy_in_by(way, at, middle)?;
-            self.patch(offset + head.len() + middle.len(), tail);
+            self.blocks.write_value(offset + head.len() + middle.len(), tail);
             Ok(())
         })
-    }
-
-    /// Changes less than a word.
-    fn patch(&self, at: usize, src: &[u8]) {
-        if let Some(word) = self.blocks.word(at & !7)
-            && !src.is_empty()
-        {
-            // Relaxed: the block is the caller's, and is published with its slot.
-            let mut bytes = word.load(Relaxed).to_ne_bytes();
-            bytes[at % 8..at % 8 + src.len()].copy_from_slice(src);
-            word.store(u64::from_ne_bytes(bytes), Relaxed);
-        }
     }
 
     /// Copies the bytes of a chain from `at` on to `dst`. A peer may write there at any

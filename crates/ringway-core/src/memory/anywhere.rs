@@ -5,7 +5,7 @@
 //! words by the protocol; a peer that breaks it makes wrong bytes and nothing worse.
 //!
 //! Programs that use a message where it lies ask for one value after the other. Those have a way
-//! of their own, without calls: 1 ns and not 7.
+//! of their own, without calls.
 
 use super::{OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
@@ -85,12 +85,12 @@ impl Region {
         let (head, whole) = split(at, src.len());
         let (head, rest) = src.split_at(head);
         let (whole, tail) = rest.split_at(whole);
-        self.patch(at, head);
+        self.write_value(at, head);
         let at = at + head.len();
         if !whole.is_empty() {
             self.copy_in_by(way, at, whole)?;
         }
-        self.patch(at + whole.len(), tail);
+        self.write_value(at + whole.len(), tail);
         Ok(())
     }
 
@@ -103,22 +103,18 @@ impl Region {
         self.inside(at, dst.len())?;
         let (head, _) = split(at, dst.len());
         let (head, rest) = dst.split_at_mut(head);
-        if let Some(word) = self.word(at - at % WORD)
-            && !head.is_empty()
-        {
-            let bytes = word.load(Relaxed).to_ne_bytes();
-            head.copy_from_slice(&bytes[at % WORD..at % WORD + head.len()]);
-        }
+        self.read_value(at, head);
         if rest.is_empty() { Ok(()) } else { self.copy_out_by(way, at + head.len(), rest) }
     }
 
-    /// As [`read_at`](Self::read_at), of a value. Says whether it did: whether it is one, and inside.
+    /// As [`read_at`](Self::read_at), of bytes within one word or a few whole words. Says whether
+    /// it did: whether they are such, and inside.
     #[inline]
     pub fn read_value(&self, at: usize, dst: &mut [u8]) -> bool {
         read_short(|at| self.word(at), at, dst)
     }
 
-    /// As [`write_at`](Self::write_at), of a value. Says whether it did.
+    /// As [`write_at`](Self::write_at), of such bytes. Says whether it did.
     #[inline]
     pub fn write_value(&self, at: usize, src: &[u8]) -> bool {
         write_short(|at| self.word(at), at, src)
@@ -127,18 +123,6 @@ impl Region {
     fn inside(&self, at: usize, len: usize) -> Result<(), OutOfBounds> {
         let fits = at.checked_add(len).is_some_and(|end| end <= self.len());
         fits.then_some(()).ok_or(OutOfBounds { at: at as u64, len: len as u64 })
-    }
-
-    /// Writes `bytes`, which lie within one word, beside what the word holds.
-    fn patch(&self, at: usize, bytes: &[u8]) {
-        let Some(word) = self.word(at - at % WORD) else { return };
-        if bytes.is_empty() {
-            return;
-        }
-        // Relaxed, and no RMW: we are the only writer.
-        let mut all = word.load(Relaxed).to_ne_bytes();
-        all[at % WORD..at % WORD + bytes.len()].copy_from_slice(bytes);
-        word.store(u64::from_ne_bytes(all), Relaxed);
     }
 }
 

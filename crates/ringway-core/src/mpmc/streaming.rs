@@ -290,8 +290,8 @@ impl Incoming {
     /// beyond the length, and commits: the putter's call returns. `false` if the putter has
     /// withdrawn it or died: then nothing was taken, and the next get gets the next message.
     ///
-    /// What `into` held is overwritten; what was not takes no time to be made zeros first. Unless
-    /// this says `true` it may hold anything.
+    /// What `into` held is overwritten, and need not be cleared first. Unless this says `true` it
+    /// may hold anything afterwards.
     ///
     /// # Blocking
     ///

@@ -247,8 +247,10 @@ mod tests {
         spinner.slept();
         assert_eq!(spinner.sleeps, 0);
         assert!(spinner.spin(Deadline::NEVER, || None::<()>).is_none());
+        assert!(spinner.began.is_some());
         spinner.slept();
+        let learned = (spinner.sleeps, spinner.budget);
         spinner.slept();
-        assert!(spinner.sleeps <= 1 && spinner.budget <= LONGEST);
+        assert_eq!((spinner.sleeps, spinner.budget, spinner.began), (learned.0, learned.1, None));
     }
 }
