@@ -92,7 +92,7 @@ fn receive<W: Way, const HOW: u8>(control: &Control, parcel: Parcel, size: usize
     let Parcel { bytes, descriptors } = parcel;
     let (mut receiver, mut answerer): (W::Receiver, Sender<u64, Pod>) =
         handover::unpack(descriptors, || postcard::from_bytes(&bytes))?;
-    let (mut room, mut piece) = (W::room(size), [0; PIECE]);
+    let (mut room, mut piece) = (W::room(size), Message::zeroed(PIECE));
     let mut seq = 0;
     while let Some(count) = control.recv()? {
         control.send(seq)?;

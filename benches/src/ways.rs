@@ -73,12 +73,12 @@ pub trait Taken {
     fn word(&self, at: usize) -> Fallible<[u8; payload::WORD]>;
 
     /// The sum of all its words, every byte of it read; in place piece by piece, which come
-    /// to `piece`.
+    /// to `piece`, of whole words.
     ///
     /// # Errors
     ///
     /// The message cannot be read.
-    fn sum(&self, piece: &mut [u8; PIECE]) -> Fallible<u64>;
+    fn sum(&self, piece: &mut [u8]) -> Fallible<u64>;
 
     /// All of it in private memory.
     fn whole(&self) -> Vec<u8>;
@@ -98,7 +98,7 @@ impl Taken for &[u8] {
     }
 
     #[inline]
-    fn sum(&self, _: &mut [u8; PIECE]) -> Fallible<u64> {
+    fn sum(&self, _: &mut [u8]) -> Fallible<u64> {
         Ok(payload::sum(0, self))
     }
 
@@ -122,10 +122,11 @@ macro_rules! in_place {
             }
 
             #[inline]
-            fn sum(&self, piece: &mut [u8; PIECE]) -> Fallible<u64> {
+            fn sum(&self, piece: &mut [u8]) -> Fallible<u64> {
                 let mut sum = 0;
-                for at in (0..self.len()).step_by(PIECE) {
-                    let piece = &mut piece[..PIECE.min(self.len() - at)];
+                for at in (0..self.len()).step_by(piece.len()) {
+                    let len = piece.len().min(self.len() - at);
+                    let piece = &mut piece[..len];
                     self.read_at(at, piece)?;
                     sum = payload::sum(sum, piece);
                 }
