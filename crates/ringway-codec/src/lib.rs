@@ -16,11 +16,13 @@ mod pod;
 mod postcard_codec;
 mod raw;
 mod signature;
+mod values;
 
 pub use pod::Pod;
 pub use postcard_codec::Postcard;
 pub use raw::Raw;
 pub use signature::{signature_of, signature_of_tag};
+pub use values::values;
 
 /// Why a value could not become bytes.
 #[derive(Debug, thiserror::Error)]

@@ -174,6 +174,7 @@ impl RecvHalf {
         }
     }
 
+    #[inline]
     pub(crate) fn release(&mut self, head: Head) {
         if let Some(consumer) = &mut self.consumer {
             consumer.release(head);

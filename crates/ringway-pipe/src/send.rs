@@ -38,6 +38,7 @@ impl SendHalf {
     }
 
     /// The producer, if this process has the end and there is no news of the other one.
+    #[inline]
     pub(crate) fn ready_producer(&mut self) -> Option<&mut Producer> {
         let Self { end, producer, taken, departures, .. } = self;
         let producer = producer.as_mut()?;
@@ -82,10 +83,18 @@ impl SendHalf {
     }
 
     /// Waits until there is room for a message of `len` bytes in one chunk.
+    #[inline]
     pub(crate) fn reserve(&mut self, len: usize, until: Until) -> Result<(), SendError> {
         if self.ready_producer().is_some_and(|producer| producer.reserve(len).is_ok()) {
             return Ok(());
         }
+        self.reserve_slow(len, until)
+    }
+
+    /// The first message, no room, news of the other end, or too long a message.
+    #[cold]
+    #[inline(never)]
+    fn reserve_slow(&mut self, len: usize, until: Until) -> Result<(), SendError> {
         let Self { end, producer, taken, departures, spinner } = self;
         let producer = enter(end, producer, taken, departures)?;
         if end.departed(&producer.ring().reader_departures, departures) {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Gate, LONG, Random, SHORT, SOON, Scene, fork, pattern};
-use ringway_pipe::{Builder, Pod, Raw, Receiver, RecvError, SendError, Sender};
+use ringway_pipe::{Builder, Pod, Raw, ReadGrant, Receiver, RecvError, SendError, Sender};
 use std::io::{Read, Write};
 use std::time::Instant;
 
@@ -82,6 +82,31 @@ fn plain_old_data_is_stored_and_loaded() {
     assert_eq!(grant.load::<[u8; 5]>(3).unwrap(), [0, 2, 0, 0, 0]);
     let error = grant.load::<u32>(10).unwrap_err();
     assert_eq!(error.to_string(), "4 bytes from offset 10 are not inside a message of 12 bytes");
+}
+
+/// Wherever the ring comes round, and whatever their size is.
+#[test]
+fn values_are_the_bytes_in_order() {
+    fn check<const N: usize>(grant: &ReadGrant<'_>, bytes: &[u8]) {
+        let expected = bytes.as_chunks::<N>().0;
+        assert!(grant.values::<[u8; N]>().eq(expected.iter().copied()), "{N} of {}", bytes.len());
+        let folded =
+            grant.values::<[u8; N]>().fold(0, |n, value| n + usize::from(value == expected[n]));
+        assert_eq!(folded, expected.len(), "{N} of {}, folded", bytes.len());
+    }
+    let _scene = Scene::begin();
+    let (mut receiver, mut sender) = raw(4096);
+    let bytes: Vec<u8> = (0..=250).cycle().take(1000).collect();
+    for len in (0..200).chain(800..1000) {
+        sender.send_bytes(&bytes[..len]).unwrap();
+        let grant = receiver.recv_ref().unwrap();
+        check::<1>(&grant, &bytes[..len]);
+        check::<4>(&grant, &bytes[..len]);
+        check::<8>(&grant, &bytes[..len]);
+        check::<12>(&grant, &bytes[..len]);
+        check::<64>(&grant, &bytes[..len]);
+        check::<72>(&grant, &bytes[..len]);
+    }
 }
 
 #[test]

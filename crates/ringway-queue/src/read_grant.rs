@@ -2,7 +2,7 @@
 
 use crate::grants::RangeError;
 use core::fmt;
-use ringway_codec::{Codec, DecodeError, Pod};
+use ringway_codec::{Codec, DecodeError, Pod, values};
 use ringway_core::mpmc;
 
 /// An item that was taken and whose memory is still in use. Nobody else gets it
@@ -80,15 +80,19 @@ impl ReadGrant {
     /// Copies of the values that the item consists of, one at a time. Bytes at its end that
     /// are no whole value are left out.
     ///
-    /// Takes some 4 ns for a value of a word. Who goes through megabytes of small ones copies some
-    /// KiB at a time, with [`read_at`](Self::read_at), in a tenth of that.
+    /// A loop takes some 1 ns for a value of a word, one after the other where they lie; values that
+    /// are neither within a word nor up to eight whole ones, or that lie in two blocks,
+    /// take as long as [`load`](Self::load) does. Who can do with many at a time has them at the
+    /// speed of a copy by [`read_at`](Self::read_at), some KiB at a time.
     pub fn values<V>(&self) -> impl Iterator<Item = V>
     where
         Pod: Codec<V>,
     {
-        let size = size_of::<V>();
-        let count = self.len().checked_div(size).unwrap_or(0);
-        (0..count).map_while(move |i| self.load(i * size).ok())
+        let run_from = |at| {
+            let mut run = self.grant.run(at);
+            move |value: &mut [u8]| run.as_mut().is_some_and(|run| run.next(value))
+        };
+        values(self.len(), |at| self.load(at).ok(), run_from)
     }
 
     /// The item is done with: it is gone, and its memory is free.

@@ -5,7 +5,9 @@ mod common;
 
 use common::tasks::until_asleep;
 use common::{LONG, SHORT, Scene, Words, eventually, fork};
-use ringway_queue::{Builder, GetError, JoinError, Pod, PutReason, Queue, Raw, WaitPolicy};
+use ringway_queue::{
+    Builder, GetError, JoinError, Pod, PutReason, Queue, Raw, ReadGrant, WaitPolicy,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -72,6 +74,32 @@ fn plain_old_data_is_stored_and_loaded_by_field() {
     queue.put(whole).unwrap();
     assert_eq!(queue.try_get_ref().unwrap().load::<Frame>(0).unwrap(), whole);
     assert_eq!(queue.get().unwrap(), whole, "it was not released");
+}
+
+/// Wherever a block ends, and whatever their size is.
+#[test]
+fn values_are_the_bytes_in_order() {
+    fn check<const N: usize>(read: &ReadGrant, bytes: &[u8]) {
+        let expected = bytes.as_chunks::<N>().0;
+        assert!(read.values::<[u8; N]>().eq(expected.iter().copied()), "{N} of {}", bytes.len());
+        let folded =
+            read.values::<[u8; N]>().fold(0, |n, value| n + usize::from(value == expected[n]));
+        assert_eq!(folded, expected.len(), "{N} of {}, folded", bytes.len());
+    }
+    let _scene = Scene::begin();
+    // Small, so that a long item lies in blocks of all sizes.
+    let queue = Builder::new().pool_size(64 << 10).bounded::<Vec<u8>, Raw>(4).unwrap();
+    for len in [0, 5, 8, 40, 41, 100, 128, 1000, 1031, 5000, 20_000, 50_003] {
+        queue.put(bytes(len)).unwrap();
+        let read = queue.get_ref().unwrap();
+        check::<1>(&read, &bytes(len));
+        check::<4>(&read, &bytes(len));
+        check::<8>(&read, &bytes(len));
+        check::<12>(&read, &bytes(len));
+        check::<64>(&read, &bytes(len));
+        check::<72>(&read, &bytes(len));
+        read.release();
+    }
 }
 
 #[test]

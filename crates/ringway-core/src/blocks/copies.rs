@@ -2,7 +2,7 @@
 
 use super::chain::Chain;
 use super::pool::Pool;
-use crate::memory::{LONG_COPY, OutOfBounds, Region, Way};
+use crate::memory::{LONG_COPY, OutOfBounds, Region, Run, Way};
 
 impl Pool {
     /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
@@ -74,6 +74,19 @@ impl Pool {
     pub(crate) fn write_value(&self, chain: &Chain, at: usize, src: &[u8]) -> bool {
         let place = self.value_at(chain, at, src.len());
         place.is_some_and(|place| self.blocks.write_value(place, src))
+    }
+
+    /// The bytes of a chain from `at` on that lie in one block, if there are any.
+    pub(crate) fn run(&self, chain: &Chain, at: usize) -> Option<Run<'_>> {
+        let mut run = None;
+        let stop = OutOfBounds { at: at as u64, len: 0 };
+        let left = chain.len.checked_sub(at)?;
+        // One piece is enough.
+        let _ = self.pieces(chain, at, left, |offset, range| {
+            run = self.blocks.run(offset, range.len());
+            Err(stop)
+        });
+        run
     }
 
     /// Calls `body` for each piece of the bytes `at..at + len` that lies in one block:

@@ -98,9 +98,14 @@ impl Circle {
         self.copy_out_round(way, at, dst)
     }
 
+    pub(super) fn region(&self) -> &Region {
+        &self.region
+    }
+
     /// Splits `len` bytes from any byte `pos` on at the end: where they begin, and how many
     /// lie before it.
-    fn split(&self, pos: u64, len: usize) -> (usize, usize) {
+    #[inline]
+    pub(super) fn split(&self, pos: u64, len: usize) -> (usize, usize) {
         let at = self.byte(pos);
         (at, len.min(self.region.len() - at))
     }
@@ -129,6 +134,9 @@ impl Circle {
         if src.len() as u64 <= self.len() && write_short(self.words(), self.byte(pos), src) {
             return Ok(());
         }
+        if pos.is_multiple_of(8) && src.len().is_multiple_of(8) {
+            return self.copy_in(way, pos, src);
+        }
         let (at, first) = self.split(pos, src.len());
         let (before, after) = src.split_at(first);
         self.region.write_at(way, at, before)?;
@@ -144,6 +152,9 @@ impl Circle {
     pub fn read_at(&self, way: Way, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         if dst.len() as u64 <= self.len() && read_short(self.words(), self.byte(pos), dst) {
             return Ok(());
+        }
+        if pos.is_multiple_of(8) && dst.len().is_multiple_of(8) {
+            return self.copy_out(way, pos, dst);
         }
         let (at, first) = self.split(pos, dst.len());
         let (before, after) = dst.split_at_mut(first);

@@ -83,6 +83,7 @@ mod copy;
 mod heap;
 mod read_times;
 mod records;
+mod run;
 mod stores;
 mod trial;
 
@@ -104,6 +105,7 @@ pub use circle::Circle;
 pub use heap::Heap;
 pub use read_times::ReadTimes;
 pub use records::{Record, Records};
+pub use run::Run;
 pub use stores::{LONG_COPY, Stores, Way};
 
 use core::ptr::NonNull;

@@ -5,7 +5,7 @@ use super::long::Place;
 use super::ring::Ring;
 use super::word::Meta;
 use crate::blocks::Chain;
-use crate::memory::OutOfBounds;
+use crate::memory::{OutOfBounds, Run};
 
 /// The bytes of a message that the caller has taken: in blocks, or as many in the slot or
 /// record itself as a chain of nobody's has.
@@ -83,6 +83,12 @@ impl Ring {
     #[inline]
     pub(super) fn read_value(&self, contents: &Contents, from: usize, to: &mut [u8]) -> bool {
         self.pool.read_value(&contents.0, from, to)
+    }
+
+    /// The bytes of a message in blocks from `from` on, as far as they lie together.
+    pub(super) fn run(&self, Contents(chain): &Contents, from: usize) -> Option<Run<'_>> {
+        // Of a message in its slot there are no blocks.
+        self.pool.run(chain, from)
     }
 
     /// Copies what fits of a message that the caller has taken; says how long it is.

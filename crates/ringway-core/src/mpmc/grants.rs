@@ -25,7 +25,7 @@ use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
 use crate::blocks::{Chain, Walk};
-use crate::memory::OutOfBounds;
+use crate::memory::{OutOfBounds, Run};
 use crate::peer::Actor;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::{fence, spin_hint};
@@ -259,6 +259,13 @@ impl ReadGrant {
             return Ok(());
         }
         ring.copy_contents(self.place, &self.contents, at, to)
+    }
+
+    /// Its bytes from `at` on, up to the end of the block that has that one; `None` of a message
+    /// that is in no block, or has no such byte.
+    #[inline]
+    pub fn run(&self, at: usize) -> Option<Run<'_>> {
+        self.attachment.ring.run(&self.contents, at)
     }
 
     /// COMMIT: the message is taken for good, and its memory free.

@@ -7,7 +7,7 @@
 use super::chunk::{self, HEADER, Head, Piece, TOTAL, span};
 use super::producer::RESERVE;
 use super::{Consumer, Producer, PushError};
-use crate::memory::{Circle, LONG_COPY, OutOfBounds, ReadTimes, Stores, Way};
+use crate::memory::{Circle, LONG_COPY, OutOfBounds, ReadTimes, Run, Stores, Way};
 
 /// The payload of one chunk where it lies: in two parts if it goes round the end of the
 /// ring. Bytes are copied in and out, never borrowed: the other process may write them.
@@ -28,7 +28,7 @@ enum Side<'a> {
     Consumer(&'a ReadTimes),
 }
 
-impl Payload<'_> {
+impl<'a> Payload<'a> {
     /// Its length in bytes.
     pub fn len(&self) -> usize {
         self.len
@@ -77,6 +77,14 @@ impl Payload<'_> {
             Side::Producer(_) => Way::Past,
         };
         self.data.read_at(way, at, dst)
+    }
+
+    /// Its bytes from `offset` on, up to where it goes round the end of the ring; none if there
+    /// is no such byte.
+    #[inline]
+    pub fn run(&self, offset: usize) -> Option<Run<'a>> {
+        let len = self.len.checked_sub(offset)?;
+        self.data.run(self.pos.wrapping_add(offset as u64), len)
     }
 
     /// Where its two parts lie; the second is empty unless it goes round the end of the

@@ -101,6 +101,7 @@ impl Producer {
     }
 
     /// The longest message that fits the ring at all as one chunk.
+    #[inline]
     pub fn try_limit(&self) -> usize {
         usize::try_from(self.capacity.min(LONGEST_CHUNK) - HEADER - RESERVE).unwrap_or(usize::MAX)
     }
