@@ -5,7 +5,7 @@ use super::long::Place;
 use super::put::ATTEMPTS;
 use super::ring::Ring;
 use super::stream::{LONGEST_STREAM, Mark, Named, Record, Truth};
-use super::stream_put::PIECES;
+use super::stream_put::piece_of;
 use crate::blocks::Chain;
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
@@ -182,7 +182,7 @@ impl Ring {
         };
         // A whole piece or all the rest, as the putter writes them: so nothing goes round the
         // buffer, and a message comes in so many steps.
-        let many = (room / PIECES).min(len - from);
+        let many = piece_of(room).min(len - from);
         if there < many {
             return Got::Nothing;
         }

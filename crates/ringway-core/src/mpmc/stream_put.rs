@@ -8,11 +8,20 @@ use crate::blocks::{Chain, Descriptor};
 use crate::peer::Actor;
 use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 
-/// A buffer holds so many pieces; each is handed over at a time.
-pub(super) const PIECES: u64 = PARTS as u64;
-const PARTS: usize = 4;
+/// The most pieces of a buffer, each of which is handed over at a time. While one is copied in and
+/// another out, the others keep the two sides from waiting for each other.
+const PIECES: u64 = 16;
+/// A short buffer has four: handing over costs as much as copying a few KiB.
+const FEW_PIECES: u64 = 4;
+/// The shortest of sixteen pieces, in bytes.
+const LEAST_PIECE: u64 = 16 << 10;
 /// The smallest buffer, and what every buffer is a multiple of: whole words in each piece.
 pub(super) const GRAIN: u64 = PIECES * 8;
+
+/// Bytes of a piece in a buffer of `room`, for both sides.
+pub(super) fn piece_of(room: u64) -> u64 {
+    room / if room >= PIECES * LEAST_PIECE { PIECES } else { FEW_PIECES }
+}
 
 /// A stream that is being put. A step of [`SharedRing::put`](super::SharedRing::put).
 #[derive(Debug)]
@@ -44,19 +53,28 @@ impl Ring {
         self.streams.get(stream.named.index)
     }
 
-    /// Bytes of a stream's buffer. All streams together leave half of the pool to other
-    /// messages; each has at least a block.
-    fn stream_buffer(&self) -> usize {
-        let share = self.pool.bytes() / (2 * self.streams.len()).max(1);
+    /// Bytes of the buffer of the stream with record `index`: the most and the least. The first one
+    /// may have a quarter of the pool, each further one half as much as that before it: so all
+    /// together leave half of it to other messages, and one that is alone has a long one. Each
+    /// contents itself with an equal share, and has at least a block.
+    fn stream_buffer(&self, index: u64) -> (usize, usize) {
         let least = self.geometry().pool.small_block().max(GRAIN);
-        (share as u64).max(least).next_multiple_of(GRAIN).try_into().unwrap_or(usize::MAX)
+        let rounded = |share: usize| {
+            let bytes = (share as u64).max(least).next_multiple_of(GRAIN);
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        };
+        let halvings = u32::try_from(index + 2).unwrap_or(u32::MAX);
+        let most = self.pool.bytes().checked_shr(halvings).unwrap_or(0);
+        let equal = self.pool.bytes() / (2 * self.streams.len()).max(1);
+        (rounded(most), rounded(most.min(equal)))
     }
 
     /// Whether [`open_stream`](Self::open_stream) may succeed. For those who wait: an attempt
     /// in vain would wake the others who do, and they it.
     pub(super) fn may_open_stream(&self) -> bool {
-        self.streams.iter().any(|record| record.truth().is_free())
-            && self.pool.has_room(self.stream_buffer())
+        let mut records = (0..).zip(self.streams.iter());
+        let free = records.find(|(_, record)| record.truth().is_free());
+        free.is_some_and(|(index, _)| self.pool.has_room(self.stream_buffer(index).1))
     }
 
     /// Takes a record and a buffer for a message of `len` bytes, if there are.
@@ -78,7 +96,10 @@ impl Ring {
         let named = Named { truth, len: len as u64, index };
         let mut stream =
             Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
-        let begun = self.pool.take(self.stream_buffer(), participant).and_then(|chain| {
+        let (most, least) = self.stream_buffer(index);
+        let take = |len| self.pool.take(len, participant);
+        let most = self.pool.has_room(most).then(|| take(most)).flatten();
+        let begun = most.or_else(|| take(least)).and_then(|chain| {
             record.describe(self.pool.describe(&chain));
             stream.chain = chain;
             self.begin_epoch(record)
@@ -171,16 +192,18 @@ impl Ring {
         // Both bounds of a message in private memory.
         let rest = usize::try_from(written).ok().and_then(|from| message.get(from..));
         let Some(rest) = rest.filter(|rest| !rest.is_empty()) else { return Wrote::NoRoom };
-        let piece = rest.len().min(stream.chain.len / PARTS);
-        if (piece as u64) > free {
+        let piece = (rest.len() as u64).min(piece_of(room));
+        if piece > free {
             return Wrote::NoRoom;
         }
         // All pieces but the last are alike and the buffer is made of them: none goes round.
         let at = usize::try_from(written % room).unwrap_or(usize::MAX);
-        if self.pool.write(&stream.chain, at, &rest[..piece]).is_err() {
+        let bytes = usize::try_from(piece).ok().and_then(|piece| rest.get(..piece));
+        let copied = bytes.is_some_and(|bytes| self.pool.write(&stream.chain, at, bytes).is_ok());
+        if !copied {
             return Wrote::Corrupted;
         }
-        stream.written = stream.written.at(written + piece as u64);
+        stream.written = stream.written.at(written + piece);
         // ORDERING stream-written (SeqCst): the release: the getter that sees the position
         // sees the bytes. An RMW, before the look for a sleeper.
         record.written.swap(stream.written.0, SeqCst);
@@ -221,5 +244,50 @@ impl Ring {
     pub(super) fn buffer_of(&self, what: Descriptor) -> Option<Chain> {
         let chain = self.pool.follow(what)?;
         (chain.len > 0 && (chain.len as u64).is_multiple_of(GRAIN)).then_some(chain)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::memory::{Heap, Memory};
+    use crate::mpmc::{Geometry, Options};
+
+    fn ring(pool: u64, streams: u32) -> Ring {
+        let options =
+            Options { participants: 4, actors: 8, leases: 2, pool, streams, ..Options::new(4, 16) };
+        let geometry = Geometry::new(&options).unwrap();
+        let len = usize::try_from(geometry.total_len()).unwrap();
+        Ring::new(&Memory::new(Heap::new(len)), geometry).unwrap()
+    }
+
+    #[test]
+    fn pieces_are_whole_words_and_make_up_the_buffer() {
+        for room in (GRAIN..4 * PIECES * LEAST_PIECE).step_by(GRAIN.try_into().unwrap()) {
+            let piece = piece_of(room);
+            assert!(piece.is_multiple_of(8) && room.is_multiple_of(piece), "{room} by {piece}");
+            assert!((FEW_PIECES..=PIECES).contains(&(room / piece)), "{room} by {piece}");
+        }
+    }
+
+    #[test]
+    fn all_streams_leave_half_of_the_pool_and_the_first_has_the_longest_buffer() {
+        let ring = ring(4 << 20, 4);
+        let taken = || std::iter::from_fn(|| ring.open_stream(8 << 20, 1)).collect::<Vec<_>>();
+        let lengths = |all: &[Outgoing]| all.iter().map(|out| out.chain.len).collect::<Vec<_>>();
+        let all = taken();
+        assert_eq!(lengths(&all), [1 << 20, 1 << 19, 1 << 18, 1 << 17]);
+        let half = ring.pool.bytes() / 2;
+        assert!(ring.pool.has_room(half));
+        for out in all {
+            assert!(!ring.close_stream(out));
+        }
+        // Where no more is free, an equal share does.
+        let others = ring.pool.take(ring.pool.bytes() - (1 << 19), 2).unwrap();
+        assert!(ring.may_open_stream());
+        assert_eq!(lengths(&taken()), [1 << 19]);
+        assert!(!ring.may_open_stream());
+        ring.pool.free_all(&others.blocks, 2);
+        assert!(ring.may_open_stream());
     }
 }
