@@ -14,7 +14,10 @@
 //! before it puts a copy, as it does in a grant. `memcpy` is one copy in one process, between
 //! the same two buffers every time, which its caches hold; `memcpy_uncached` is one all over 64
 //! MiB. Two processes on two processors copy at the same time, so a pipe can be as fast as one
-//! copy.
+//! copy. `bare_ring`, from 64 KiB to 16 MiB, is a ring of 4 MiB without a transport around it: in
+//! and out in pieces of 64 KiB, a count of pieces on a line of each side, and nothing else. It
+//! copies in as `memcpy` does, `bare_ring_past` past the cache. Neither is the least that two
+//! copies can take: Ringway fetches lines ahead and chooses its way, and can be quicker.
 //!
 //! `large_in_turns/SIZE` is all of those up to 16 MiB but for `unix_socket` and `ipc_channel`: they
 //! take turns, and the summary has their times from there. `large_used/SIZE` and
@@ -27,12 +30,14 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use ringway_benches::large::{self, Grants, Memcpy};
 use ringway_benches::large_queue::{IN_PLACE, LargeItems, MADE, THERE};
 use ringway_benches::ledger::{Bar, Bound, Ledger};
-use ringway_benches::oneway::OneWay;
+use ringway_benches::oneway::{self, OneWay};
 use ringway_benches::partner::Role;
 use ringway_benches::session::{self, measure};
 use ringway_benches::subject::{Duplex, roles};
+#[cfg(target_arch = "x86_64")]
+use ringway_benches::subjects::Past;
 use ringway_benches::subjects::ringway::{Adaptive, Policy, Roomy};
-use ringway_benches::subjects::{IpcChannel, OsPipe, Ringway, UnixSocket};
+use ringway_benches::subjects::{BareRing, IpcChannel, OsPipe, Plain, Ringway, UnixSocket};
 use ringway_benches::turns::{self, Turns};
 use ringway_benches::uses::{SINGLE, USED, Uses};
 use ringway_benches::ways::{PipeCopy, PipeInPlace, QueueCopy, QueueInPlace, Way};
@@ -52,6 +57,11 @@ const SIZES: [(usize, &str); 6] = [
 const KEPT: usize = 16 << 20;
 /// From this size on the bars hold.
 const LONG: usize = 64 << 10;
+/// Two copies and next to nothing else; the ways in which the first may be made.
+#[cfg(target_arch = "x86_64")]
+const BARE: [Role; 2] = [oneway::role::<BareRing<Plain>>(), oneway::role::<BareRing<Past>>()];
+#[cfg(not(target_arch = "x86_64"))]
+const BARE: [Role; 1] = [oneway::role::<BareRing<Plain>>()];
 const WARM_UP: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
@@ -66,7 +76,8 @@ fn main() -> ExitCode {
         [LargeItems::<THERE>::ROLE, LargeItems::<MADE>::ROLE, LargeItems::<IN_PLACE>::ROLE];
     let used =
         [used::<PipeCopy>(), used::<PipeInPlace>(), used::<QueueCopy>(), used::<QueueInPlace>()];
-    let roles = [copied.as_flattened(), &queued, &[large::role()], used.as_flattened()].concat();
+    let copied = [copied.as_flattened(), &BARE].concat();
+    let roles = [&copied, &queued[..], &[large::role()], used.as_flattened()].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
     }
@@ -99,6 +110,12 @@ const fn used<W: Way>() -> [Role; 2] {
     [Uses::<W, USED>::ROLE, Uses::<W, SINGLE>::ROLE]
 }
 
+/// Whether messages of so many bytes go through a bare ring. Its pieces are no shorter, its sides
+/// spin, and messages of 256 MiB take much memory and tell nothing new.
+fn has_bare(bytes: usize) -> bool {
+    (LONG..=KEPT).contains(&bytes) && machine::places().is_some()
+}
+
 /// All that have bars.
 fn in_turns(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str) {
     fn copied<S: Duplex>(turns: &mut Turns<'_>, bytes: usize, size: &str) {
@@ -122,6 +139,11 @@ fn in_turns(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: 
     if long {
         let id = format!("large/{}/{size}", Memcpy::UNCACHED);
         turns.add(id, move || Ok(Memcpy::uncached(bytes)));
+    }
+    if has_bare(bytes) {
+        copied::<BareRing<Plain>>(&mut turns, bytes, size);
+        #[cfg(target_arch = "x86_64")]
+        copied::<BareRing<Past>>(&mut turns, bytes, size);
     }
     copied::<OsPipe>(&mut turns, bytes, size);
     let mut group = criterion.benchmark_group("large_in_turns");
@@ -185,6 +207,11 @@ fn rows(criterion: &mut Criterion, ledger: &mut Ledger, bytes: usize, size: &str
         let start = || Ok(Memcpy::uncached(bytes));
         measure(&mut group(criterion, bytes), ledger, &id, bytes, start);
     }
+    if has_bare(bytes) {
+        copied::<BareRing<Plain>>(criterion, ledger, bytes, size);
+        #[cfg(target_arch = "x86_64")]
+        copied::<BareRing<Past>>(criterion, ledger, bytes, size);
+    }
     copied::<OsPipe>(criterion, ledger, bytes, size);
     copied::<UnixSocket>(criterion, ledger, bytes, size);
     copied::<IpcChannel>(criterion, ledger, bytes, size);
@@ -231,6 +258,12 @@ fn bars() -> Vec<Bar> {
         bar(queue, "memcpy", if copy { Bound::Faster(0.8) } else { Bound::Told });
         if copy {
             bar(queue, Memcpy::UNCACHED, Bound::Faster(0.8));
+        }
+        for bare in BARE.iter().map(|role| role.subject).filter(|_| copy) {
+            bar(bare, "memcpy", Bound::Told);
+            bar(bare, Memcpy::UNCACHED, Bound::Told);
+            bar(roomy, bare, Bound::Told);
+            bar(queue, bare, Bound::Told);
         }
         bar(grant, queue, Bound::Faster(1.0));
         bar(grant, LargeItems::<MADE>::NAME, Bound::Faster(1.0));

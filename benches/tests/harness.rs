@@ -10,14 +10,18 @@ use ringway_benches::lifecycle::{
     self, Floor, Life, Lives, MemoryFloor, OsPipeOneWay, Pipe, PooledQueue, Queue, RingwayOneWay,
     segment_len,
 };
-use ringway_benches::oneway::OneWay;
+use ringway_benches::oneway::{self, OneWay};
 use ringway_benches::partner::{self, Partner, Role};
 use ringway_benches::queues::{LockBased, RingwayQueue};
 use ringway_benches::round_trip::RoundTrip;
 use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
+#[cfg(target_arch = "x86_64")]
+use ringway_benches::subjects::Past;
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
-use ringway_benches::subjects::{FutexWords, OsPipe, Ringway, TwoLines, UnixSocket, WideOsPipe};
+use ringway_benches::subjects::{
+    BareRing, FutexWords, OsPipe, Plain, Ringway, TwoLines, UnixSocket, WideOsPipe,
+};
 use ringway_benches::uses::{SINGLE, USED, Uses};
 use ringway_benches::ways::{PipeCopy, PipeInPlace, QueueCopy, QueueInPlace, Way};
 use ringway_benches::{Fallible, costs, idle, machine, syscalls, watchdog};
@@ -72,7 +76,12 @@ fn main() -> ExitCode {
         uses_of::<QueueCopy>(),
         uses_of::<QueueInPlace>(),
     ];
-    let roles = [roles.as_flattened(), latencies.as_flattened(), &sleepers, &lives];
+    let bare = [
+        oneway::role::<BareRing<Plain>>(),
+        #[cfg(target_arch = "x86_64")]
+        oneway::role::<BareRing<Past>>(),
+    ];
+    let roles = [roles.as_flattened(), &bare, latencies.as_flattened(), &sleepers, &lives];
     let roles = [&roles.concat(), uses.as_flattened()].concat();
     if let Some(code) = partner::play_if_asked(&roles) {
         return code;
@@ -103,8 +112,9 @@ fn main() -> ExitCode {
 }
 
 fn every_subject_carries_messages() {
-    fn one_way<S: Duplex>() {
-        for size in [8, 64, 1024, 65536, 1 << 20] {
+    const SIZES: [usize; 5] = [8, 64, 1024, 65536, 1 << 20];
+    fn one_way<S: Duplex>(sizes: &[usize]) {
+        for &size in sizes {
             let mut session = OneWay::<S>::start(size).unwrap();
             for count in [0, 1, 50] {
                 assert!(session.batch(count).unwrap() < SOON, "{}", S::NAME);
@@ -119,11 +129,11 @@ fn every_subject_carries_messages() {
         }
         session.finish().unwrap();
     }
-    one_way::<Ringway<Adaptive>>();
-    one_way::<Ringway<Block>>();
-    one_way::<OsPipe>();
-    one_way::<WideOsPipe>();
-    one_way::<UnixSocket>();
+    one_way::<Ringway<Adaptive>>(&SIZES);
+    one_way::<Ringway<Block>>(&SIZES);
+    one_way::<OsPipe>(&SIZES);
+    one_way::<WideOsPipe>(&SIZES);
+    one_way::<UnixSocket>(&SIZES);
     there_and_back::<Ringway<Adaptive>>();
     there_and_back::<Ringway<Block>>();
     there_and_back::<OsPipe>();
@@ -132,6 +142,11 @@ fn every_subject_carries_messages() {
     if machine::places().is_some() {
         there_and_back::<Ringway<Spin>>();
         there_and_back::<TwoLines>();
+        // As long as a piece, several pieces, and more than the ring.
+        let pieces = [65536, 1 << 20, 5 << 20];
+        one_way::<BareRing<Plain>>(&pieces);
+        #[cfg(target_arch = "x86_64")]
+        one_way::<BareRing<Past>>(&pieces);
     }
 }
 

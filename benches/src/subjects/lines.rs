@@ -1,4 +1,5 @@
-//! Two words, each on a cache line of its own, in memory that two processes share.
+//! Two words, each on a cache line of its own, in memory that two processes share, and what
+//! lies behind them.
 
 #![allow(unsafe_code, reason = "words in a mapping have no safe address")]
 
@@ -10,10 +11,10 @@ use std::os::fd::OwnedFd;
 
 /// Distance of the words: two lines, because processors fetch lines in pairs.
 const APART: usize = 128;
-/// Bytes mapped. One page: the mapping is as large, and [`Lines::word`] stays inside.
-const PAGE: usize = 4096;
+/// Bytes of the words' page: the mapping is as large at least, and [`Lines::word`] stays inside.
+pub(super) const PAGE: usize = 4096;
 
-/// The mapping. Nobody else has it, and both processes touch its words only as
+/// The mapping. Nobody else has it, and both processes touch the words' page only as
 /// atomics of 32 bits.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -60,6 +61,18 @@ impl Lines {
             return Err("the words did not come whole".into());
         }
         Ok(Self { map })
+    }
+
+    /// The byte `at` bytes behind the words' page, when `len` of them are mapped from there on.
+    /// No reference to any of them comes from here.
+    #[inline]
+    pub(super) fn behind(&self, at: usize, len: usize) -> Option<*mut u8> {
+        let from = at.checked_add(PAGE)?;
+        if from.checked_add(len)? > self.map.len() {
+            return None;
+        }
+        // SAFETY: `from` is at most the mapping's length.
+        Some(unsafe { self.map.as_mut_ptr().add(from) })
     }
 
     #[inline]
