@@ -80,10 +80,10 @@ impl ReadGrant {
     /// Copies of the values that the item consists of, one at a time. Bytes at its end that
     /// are no whole value are left out.
     ///
-    /// A loop takes some 1 ns for a value of a word, one after the other where they lie; values that
-    /// are neither within a word nor up to eight whole ones, or that lie in two blocks,
-    /// take as long as [`load`](Self::load) does. Who can do with many at a time has them at the
-    /// speed of a copy by [`read_at`](Self::read_at), some KiB at a time.
+    /// A loop takes some 1 ns for a value of a word. Values that are neither within a word nor up to
+    /// eight whole ones, or that lie in two blocks, take somewhat longer than by
+    /// [`load`](Self::load). Fastest for many small ones: [`read_at`](Self::read_at), some KiB at a
+    /// time.
     pub fn values<V>(&self) -> impl Iterator<Item = V>
     where
         Pod: Codec<V>,

@@ -86,6 +86,7 @@ fn values_are_the_bytes_in_order() {
             read.values::<[u8; N]>().fold(0, |n, value| n + usize::from(value == expected[n]));
         assert_eq!(folded, expected.len(), "{N} of {}, folded", bytes.len());
     }
+    fn may_be_sent(_: impl Send) {}
     let _scene = Scene::begin();
     // Small, so that a long item lies in blocks of all sizes.
     let queue = Builder::new().pool_size(64 << 10).bounded::<Vec<u8>, Raw>(4).unwrap();
@@ -98,6 +99,7 @@ fn values_are_the_bytes_in_order() {
         check::<12>(&read, &bytes(len));
         check::<64>(&read, &bytes(len));
         check::<72>(&read, &bytes(len));
+        may_be_sent(read.values::<u64>());
         read.release();
     }
 }

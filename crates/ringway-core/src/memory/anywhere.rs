@@ -19,6 +19,9 @@ const SHORT: usize = 8 * WORD;
 
 /// Copies a value from byte `at` to `dst`: bytes of one word, or a few whole ones, as `word` gives
 /// them. Says whether it did; if not, some of `dst` may have changed.
+///
+/// Asks `word` for those that hold bytes of `at..at + dst.len()` alone, by multiples of 8, if there
+/// are such bytes: [`Run`](super::Run) relies on that without a check of its own.
 #[inline]
 pub(super) fn read_short<'a>(
     word: impl Fn(usize) -> Option<&'a AtomicU64>,
@@ -136,6 +139,24 @@ fn split(at: usize, len: usize) -> (usize, usize) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use crate::memory::{Heap, Memory, Way};
+
+    /// What `Run` relies on.
+    #[test]
+    fn a_short_read_asks_for_the_words_of_its_bytes_alone() {
+        use super::read_short;
+        use crate::sync::AtomicU64;
+        let word = AtomicU64::new(0);
+        for at in 0..24 {
+            for len in 1..100 {
+                let look = |asked: usize| {
+                    assert!(asked.is_multiple_of(8), "{asked}");
+                    assert!(asked + 8 > at && asked < at + len, "{asked} for {len} at {at}");
+                    Some(&word)
+                };
+                read_short(look, at, &mut vec![0; len]);
+            }
+        }
+    }
 
     #[test]
     fn every_place_and_length_round_trips_and_touches_no_neighbour() {

@@ -13,6 +13,11 @@ pub struct Run<'a> {
     end: usize,
 }
 
+// SAFETY: it reads the words of a borrowed region as atomics, which any thread may do.
+unsafe impl Send for Run<'_> {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Run<'_> {}
+
 impl Region {
     /// Bytes `at..at + len`, or `None` outside the region.
     #[inline]
@@ -42,9 +47,9 @@ impl Run<'_> {
         if dst.is_empty() || dst.len() > self.end - self.at {
             return false;
         }
-        // SAFETY: `read_short` asks for the words that hold the bytes `at..at + dst.len()` and for
-        // no other, by multiples of 8. They end at `end`, inside the region, which is made of
-        // whole words.
+        // SAFETY: `read_short` promises to ask for the words that hold the bytes
+        // `at..at + dst.len()` and for no other, by multiples of 8. These bytes end at or before
+        // `end`, so the words do at `end` rounded up, inside the region, which is made of whole ones.
         let word = |at| Some(unsafe { self.region.word(at) });
         let read = read_short(word, self.at, dst);
         if read {

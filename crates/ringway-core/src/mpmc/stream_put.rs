@@ -53,28 +53,19 @@ impl Ring {
         self.streams.get(stream.named.index)
     }
 
-    /// Bytes of the buffer of the stream with record `index`: the most and the least. The first one
-    /// may have a quarter of the pool, each further one half as much as that before it: so all
-    /// together leave half of it to other messages, and one that is alone has a long one. Each
-    /// contents itself with an equal share, and has at least a block.
-    fn stream_buffer(&self, index: u64) -> (usize, usize) {
+    /// Bytes of a stream's buffer. All streams together leave half of the pool to other
+    /// messages; each has at least a block.
+    fn stream_buffer(&self) -> usize {
+        let share = self.pool.bytes() / (2 * self.streams.len()).max(1);
         let least = self.geometry().pool.small_block().max(GRAIN);
-        let rounded = |share: usize| {
-            let bytes = (share as u64).max(least).next_multiple_of(GRAIN);
-            usize::try_from(bytes).unwrap_or(usize::MAX)
-        };
-        let halvings = u32::try_from(index + 2).unwrap_or(u32::MAX);
-        let most = self.pool.bytes().checked_shr(halvings).unwrap_or(0);
-        let equal = self.pool.bytes() / (2 * self.streams.len()).max(1);
-        (rounded(most), rounded(most.min(equal)))
+        (share as u64).max(least).next_multiple_of(GRAIN).try_into().unwrap_or(usize::MAX)
     }
 
     /// Whether [`open_stream`](Self::open_stream) may succeed. For those who wait: an attempt
     /// in vain would wake the others who do, and they it.
     pub(super) fn may_open_stream(&self) -> bool {
-        let mut records = (0..).zip(self.streams.iter());
-        let free = records.find(|(_, record)| record.truth().is_free());
-        free.is_some_and(|(index, _)| self.pool.has_room(self.stream_buffer(index).1))
+        self.streams.iter().any(|record| record.truth().is_free())
+            && self.pool.has_room(self.stream_buffer())
     }
 
     /// Takes a record and a buffer for a message of `len` bytes, if there are.
@@ -96,10 +87,7 @@ impl Ring {
         let named = Named { truth, len: len as u64, index };
         let mut stream =
             Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
-        let (most, least) = self.stream_buffer(index);
-        let take = |len| self.pool.take(len, participant);
-        let most = self.pool.has_room(most).then(|| take(most)).flatten();
-        let begun = most.or_else(|| take(least)).and_then(|chain| {
+        let begun = self.pool.take(self.stream_buffer(), participant).and_then(|chain| {
             record.describe(self.pool.describe(&chain));
             stream.chain = chain;
             self.begin_epoch(record)
@@ -266,26 +254,27 @@ mod tests {
         for room in (GRAIN..4 * PIECES * LEAST_PIECE).step_by(GRAIN.try_into().unwrap()) {
             let piece = piece_of(room);
             assert!(piece.is_multiple_of(8) && room.is_multiple_of(piece), "{room} by {piece}");
-            assert!((FEW_PIECES..=PIECES).contains(&(room / piece)), "{room} by {piece}");
+            let long = room >= PIECES * LEAST_PIECE;
+            assert_eq!(room / piece, if long { PIECES } else { FEW_PIECES }, "{room}");
         }
+        assert_eq!((piece_of(256 << 10), piece_of((256 << 10) - GRAIN)), (16 << 10, 65_504));
     }
 
     #[test]
-    fn all_streams_leave_half_of_the_pool_and_the_first_has_the_longest_buffer() {
+    fn all_streams_leave_half_of_the_pool_and_have_as_much_each() {
         let ring = ring(4 << 20, 4);
         let taken = || std::iter::from_fn(|| ring.open_stream(8 << 20, 1)).collect::<Vec<_>>();
         let lengths = |all: &[Outgoing]| all.iter().map(|out| out.chain.len).collect::<Vec<_>>();
         let all = taken();
-        assert_eq!(lengths(&all), [1 << 20, 1 << 19, 1 << 18, 1 << 17]);
-        let half = ring.pool.bytes() / 2;
-        assert!(ring.pool.has_room(half));
+        assert_eq!(lengths(&all), [1 << 19; 4]);
+        assert!(ring.pool.has_room(ring.pool.bytes() / 2));
         for out in all {
             assert!(!ring.close_stream(out));
         }
-        // Where no more is free, an equal share does.
-        let others = ring.pool.take(ring.pool.bytes() - (1 << 19), 2).unwrap();
+        // Others have most of it: as many streams as there is room for.
+        let others = ring.pool.take(ring.pool.bytes() - (1 << 20), 2).unwrap();
         assert!(ring.may_open_stream());
-        assert_eq!(lengths(&taken()), [1 << 19]);
+        assert_eq!(lengths(&taken()), [1 << 19; 2]);
         assert!(!ring.may_open_stream());
         ring.pool.free_all(&others.blocks, 2);
         assert!(ring.may_open_stream());
