@@ -13,17 +13,12 @@
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 use super::LONG_COPY;
 use super::Way;
-use crate::sync::Ordering::Relaxed;
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use super::lines::{FAR_AHEAD, LINE, into_lines, move_lines, out_of_lines};
+use crate::sync::Ordering::Relaxed;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 
-/// From this many bytes on, blocks of 64 bytes are moved by vector instructions.
-/// Measured on a Zen 4 machine, 512 bytes: 10 ns, against 16 by words and 15 by
-/// `rep movsb`.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-const BLOCKS: usize = 64;
 /// From this many bytes on, `rep movsb` has made up for its start-up.
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 const LONG: usize = 2048;
@@ -37,17 +32,6 @@ const LONG: usize = 2048;
 fn movsb_is_quick(to: *const u8, from: *const u8, len: usize) -> bool {
     len >= LONG && !(1..64).contains(&(to.addr().wrapping_sub(from.addr()) % 4096))
 }
-
-/// From this many bytes on lines are fetched ahead in a copy. In shorter pieces, as they are in a
-/// ring of 64 KiB, the processor's own guesses do better: a MiB takes 85 us, and 106 with them.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-const FAR_AHEAD: usize = 16 << 10;
-/// Bytes of a part of such a copy.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-const PART: usize = 2048;
-/// Bytes of a cache line.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-const LINE: usize = 64;
 
 /// As [`into_shared`], by the way that [`Stores`](super::Stores) chose.
 ///
@@ -64,7 +48,7 @@ pub(super) unsafe fn into_shared_by(way: Way, to: NonNull<u8>, src: &[u8]) {
         }
         Way::Through if src.len() >= FAR_AHEAD => {
             // SAFETY: the caller's promise.
-            return unsafe { in_ahead(to, src) };
+            return unsafe { into_lines(to, src) };
         }
         _ => {}
     }
@@ -72,39 +56,6 @@ pub(super) unsafe fn into_shared_by(way: Way, to: NonNull<u8>, src: &[u8]) {
     let _ = way;
     // SAFETY: the caller's promise.
     unsafe { into_shared(to, src) };
-}
-
-/// As [`into_shared`], for long copies: while one part is copied, the lines of the next but one
-/// leave other processors' caches. That spares no time where all goes well, and up to half of it
-/// where the writer waits for each line: 64 KiB took 3.3 us and not 4.1, a MiB 45 and not 90.
-///
-/// # Safety
-///
-/// As there.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-#[inline(never)]
-unsafe fn in_ahead(to: NonNull<u8>, src: &[u8]) {
-    let len = src.len();
-    for (i, part) in src.chunks(PART).enumerate() {
-        let next = (i + 2) * PART;
-        for at in (next..len.min(next + PART)).step_by(LINE) {
-            // SAFETY: a line of what the caller promised.
-            let line = unsafe { to.as_ptr().add(at) };
-            // SAFETY: an instruction that changes nothing a program could see, and does nothing
-            // on processors that do not know it.
-            unsafe {
-                core::arch::asm!(
-                    "prefetchw [{0}]",
-                    in(reg) line,
-                    options(nostack, preserves_flags, readonly)
-                );
-            }
-        }
-        // SAFETY: within the promise.
-        let to = unsafe { to.add(i * PART) };
-        // SAFETY: a part of what the caller promised; it begins at a multiple of 8.
-        unsafe { into_shared(to, part) };
-    }
 }
 
 /// The whole lines of `to` past the cache, what lies before and behind them through it.
@@ -149,10 +100,10 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
         return;
     }
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-    let (to, src) = if src.len() >= BLOCKS {
-        let (blocks, rest) = src.split_at(src.len() & !(BLOCKS - 1));
+    let (to, src) = if src.len() >= LINE {
+        let (blocks, rest) = src.split_at(src.len() & !(LINE - 1));
         // SAFETY: as above; the length is a multiple of 64 and not 0.
-        unsafe { move_blocks(to.as_ptr(), blocks.as_ptr(), blocks.len()) };
+        unsafe { move_lines(to.as_ptr(), blocks.as_ptr(), blocks.len()) };
         // SAFETY: `blocks.len()` bytes are inside what the caller promised.
         (unsafe { to.add(blocks.len()) }, rest)
     } else {
@@ -181,13 +132,13 @@ pub(super) unsafe fn out_of_shared_by(way: Way, from: NonNull<u8>, dst: &mut [u8
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
     if way == Way::Through && dst.len() >= FAR_AHEAD {
         // SAFETY: the caller's promise.
-        return unsafe { out_ahead(from, dst) };
+        return unsafe { out_of_lines(from, dst) };
     }
     // Pieces of a message that is read in place: 64 KiB in pieces of 4 KiB take the two sides 3.0 us.
     // By `rep movsb` they took 2.4 in one half of the runs and 5.4 in the other, where the writer's
     // next stores to those lines were slow.
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-    let (from, dst) = if way == Way::Through && dst.len() >= BLOCKS {
+    let (from, dst) = if way == Way::Through && dst.len() >= LINE {
         // SAFETY: the caller's promise.
         unsafe { out_in_blocks(from, dst) }
     } else {
@@ -199,41 +150,6 @@ pub(super) unsafe fn out_of_shared_by(way: Way, from: NonNull<u8>, dst: &mut [u8
     unsafe { out_of_shared(from, dst) };
 }
 
-/// As [`out_of_shared`], for long copies: while one part is copied, the lines of the next are
-/// fetched. The processor's own guesses stop at every page, and for lines that another one
-/// wrote they come late: 64 KiB took 3.0 us and take 1.7. By vector instructions, since
-/// `rep movsb` in parts took up to twice the time for a MiB and more. What lies in no cache
-/// is another matter: there `rep movsb` in one go is quicker by a sixth.
-///
-/// # Safety
-///
-/// As there.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-#[inline(never)]
-unsafe fn out_ahead(from: NonNull<u8>, dst: &mut [u8]) {
-    let len = dst.len();
-    let (parts, rest) = dst.as_chunks_mut::<PART>();
-    let copied = parts.len() * PART;
-    for (i, part) in parts.iter_mut().enumerate() {
-        let next = (i + 1) * PART;
-        for at in (next..len.min(next + PART)).step_by(LINE) {
-            // SAFETY: a line of what the caller promised.
-            let line = unsafe { from.as_ptr().add(at) };
-            // SAFETY: a prefetch reads nothing that the program could see; SSE is part of x86-64.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-        }
-        // SAFETY: within the promise.
-        let from = unsafe { from.add(i * PART) };
-        // SAFETY: `PART` bytes of what the caller promised, and a live array; `PART` is a
-        // multiple of 64. The two do not overlap, for no slice into shared memory exists.
-        unsafe { move_blocks(part.as_mut_ptr(), from.as_ptr(), PART) };
-    }
-    // SAFETY: within the promise.
-    let from = unsafe { from.add(copied) };
-    // SAFETY: the rest of what the caller promised; it begins at a multiple of 8.
-    unsafe { out_of_shared(from, rest) };
-}
-
 /// Copies the whole blocks, and says what is left.
 ///
 /// # Safety
@@ -242,10 +158,10 @@ unsafe fn out_ahead(from: NonNull<u8>, dst: &mut [u8]) {
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 #[inline]
 unsafe fn out_in_blocks(from: NonNull<u8>, dst: &mut [u8]) -> (NonNull<u8>, &mut [u8]) {
-    let (blocks, rest) = dst.split_at_mut(dst.len() & !(BLOCKS - 1));
+    let (blocks, rest) = dst.split_at_mut(dst.len() & !(LINE - 1));
     // SAFETY: `blocks.len()` bytes are inside what the caller promised, a multiple of 64 and not
     // 0; no slice into shared memory exists, so the two do not overlap.
-    unsafe { move_blocks(blocks.as_mut_ptr(), from.as_ptr(), blocks.len()) };
+    unsafe { move_lines(blocks.as_mut_ptr(), from.as_ptr(), blocks.len()) };
     // SAFETY: within the promise.
     (unsafe { from.add(blocks.len()) }, rest)
 }
@@ -266,7 +182,7 @@ pub(super) unsafe fn out_of_shared(from: NonNull<u8>, dst: &mut [u8]) {
         return;
     }
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-    let (from, dst) = if dst.len() >= BLOCKS {
+    let (from, dst) = if dst.len() >= LINE {
         // SAFETY: the caller's promise.
         unsafe { out_in_blocks(from, dst) }
     } else {
@@ -314,43 +230,6 @@ unsafe fn word_at<'a>(base: NonNull<u8>, i: usize) -> &'a AtomicU64 {
     // SAFETY: mapped and aligned by the caller's promise, and only ever accessed as
     // an atomic or by assembly.
     unsafe { at.as_ref() }
-}
-
-/// Copies `len` bytes upwards, 64 at a time. SSE2 is part of x86-64.
-///
-/// # Safety
-///
-/// As [`rep_movsb`]; `len` is a multiple of 64 and not 0.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-#[inline]
-unsafe fn move_blocks(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: the registers are declared as changed. The loop ends when `rcx` reaches 0,
-    // which a positive multiple of 64 does.
-    unsafe {
-        core::arch::asm!(
-            "2:",
-            "movups {a}, [rsi]",
-            "movups {b}, [rsi + 16]",
-            "movups {c}, [rsi + 32]",
-            "movups {d}, [rsi + 48]",
-            "movups [rdi], {a}",
-            "movups [rdi + 16], {b}",
-            "movups [rdi + 32], {c}",
-            "movups [rdi + 48], {d}",
-            "add rsi, 64",
-            "add rdi, 64",
-            "sub rcx, 64",
-            "jnz 2b",
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            inout("rcx") len => _,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            options(nostack),
-        );
-    }
 }
 
 /// Copies `len` bytes upwards by stores that go past the cache. They become visible in any

@@ -81,6 +81,8 @@ mod circle;
 #[cfg(not(loom))]
 mod copy;
 mod heap;
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
+mod lines;
 mod read_times;
 mod records;
 mod run;

@@ -4,7 +4,9 @@
 //! again, and the worst of it must be better than the best of the way that is kept. A trial in
 //! vain takes two laps and a window of the other way, twice that if it was better in the first
 //! round. A step of it ends as soon as the writer has spent what both sides would in the way that is
-//! kept, and all of it after the first if the writer's time alone was half as much again.
+//! kept, and all of it with the step if the writer's time alone was half as much again. The first
+//! lap may take [`COLD`] times as long: past the cache lines went to memory, and from there they
+//! come once.
 
 use super::Way;
 
@@ -12,6 +14,10 @@ use super::Way;
 /// twice the time that copies did in the last trial are reason for the next. Processors that move
 /// apart are met so.
 const GLANCES: u32 = 32;
+
+/// How many times as long the other way's first lap may take as both sides do in the way that is
+/// kept. Where a reader looks at little of what is written, that is the writer's time alone.
+const COLD: u64 = 3;
 
 /// How far a trial has come.
 pub(super) struct Trial {
@@ -46,7 +52,8 @@ pub(super) enum Step {
     /// The way that is kept is timed. In the second round it is warmed up before.
     WarmKept,
     Kept,
-    /// So is the other, once all lines have been written that way.
+    /// So is the other, once all lines have been written that way twice.
+    ColdOther,
     WarmOther,
     Other,
 }
@@ -85,15 +92,17 @@ impl Trial {
     }
 
     /// Nanoseconds of writing so many bytes after which the other way is given up: as long as
-    /// both sides together take for them.
+    /// both sides together take for them, in the first lap [`COLD`] times that.
     pub(super) fn enough_of(&self, bytes: u64) -> u64 {
-        (self.kept_cost.sum().saturating_mul(bytes) >> 20).max(1)
+        let times = if self.step == Step::ColdOther { COLD } else { 1 };
+        (self.kept_cost.sum().saturating_mul(times).saturating_mul(bytes) >> 20).max(1)
     }
 
     /// Goes on after a step of that cost.
     pub(super) fn next(&mut self, cost: Cost) -> Step {
-        // The first lap may be slower than the other way is.
+        // The laps before may be slower than the other way is.
         let hopeless = cost.writing / 3 * 2 > self.kept_cost.sum();
+        let given_up = cost.writing / COLD >= self.kept_cost.sum();
         let slow = self.step == Step::Glance && cost.writing / 2 > self.kept_cost.writing;
         let slow_again = slow && self.slow;
         if self.step == Step::Glance {
@@ -115,8 +124,10 @@ impl Trial {
                 if !self.again || !alike || cost.sum() < self.kept_cost.sum() {
                     self.kept_cost = cost;
                 }
-                Step::WarmOther
+                Step::ColdOther
             }
+            Step::ColdOther if given_up => Step::Settled,
+            Step::ColdOther => Step::WarmOther,
             Step::WarmOther if hopeless => Step::Settled,
             Step::WarmOther => Step::Other,
             Step::Other => {
@@ -146,11 +157,13 @@ mod tests {
         let cost = |writing| Cost { writing, reading: Some(10) };
         let steps = [
             (cost(0), Step::Kept),
-            (cost(90), Step::WarmOther),
+            (cost(90), Step::ColdOther),
+            (cost(0), Step::WarmOther),
             (cost(0), Step::Other),
             (cost(40), Step::WarmKept),
             (cost(0), Step::Kept),
-            (cost(90), Step::WarmOther),
+            (cost(90), Step::ColdOther),
+            (cost(0), Step::WarmOther),
             (cost(0), Step::Other),
         ];
         for (last, kept) in [
