@@ -5,13 +5,17 @@
 #![cfg(loom)]
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use loom::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 use loom::thread;
 use ringway_core::memory::Memory;
 use ringway_core::mpmc::{Announcement, Geometry, Options, Recovery, Ring, TryGet};
 use ringway_core::peer::{Actor, Identity, Liveness, Standing};
 use ringway_core::segment::{Header, Kind, PARAMS, Spec};
-use ringway_core::wait::Event;
+use ringway_core::wait::{Deadline, Event};
 
 /// Participant 2 is dead; nobody else is.
 struct SecondIsDead;
@@ -262,6 +266,35 @@ fn what_a_wake_up_was_for() {
             waker.join().unwrap();
         });
     }
+}
+
+/// event-announce and event-sequence: a wake-up for all takes the bit down, and never from over one
+/// who sleeps. A lost wake-up is a deadlock of the model.
+#[test]
+fn nobody_sleeps_where_the_bit_was_taken_down() {
+    explore_up_to(3, || {
+        let event = Event::new(Memory::modelled(8).word32(0).unwrap());
+        let done = Arc::new(AtomicU64::new(0));
+        let waker = {
+            let (event, done) = (event.clone(), Arc::clone(&done));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    done.fetch_add(1, SeqCst);
+                    // Loom gives SeqCst accesses no one order: the fences do.
+                    fence(SeqCst);
+                    event.notify_all();
+                }
+            })
+        };
+        while done.load(SeqCst) < 2 {
+            let ticket = event.announce();
+            fence(SeqCst);
+            if done.load(SeqCst) < 2 {
+                event.sleep(ticket, Deadline::NEVER);
+            }
+        }
+        waker.join().unwrap();
+    });
 }
 
 /// event-announce: whoever sees a sleeper sees what it did before.

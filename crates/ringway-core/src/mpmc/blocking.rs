@@ -409,7 +409,11 @@ pub(super) fn wait<T, E>(
         let ticket = event.announce();
         // The try after the announcement: see the module.
         let woken = match once() {
-            Try::Done(result) => return Ok(result),
+            Try::Done(result) => {
+                // No sleep at all: looking a little longer would have spared the waker a syscall.
+                spinner.slept();
+                return Ok(result);
+            }
             Try::Busy => {
                 std::thread::yield_now();
                 continue;

@@ -10,7 +10,7 @@
 //!
 //! There is no count of sleepers: a count does not survive the kill of one it counts.
 //! A bit that says "may" can only be wrong in the harmless direction, and the waker
-//! cleans it: a wake-up that reaches fewer than it could takes the bit down and wakes once more,
+//! cleans it: a wake-up that reaches fewer than it could, or all, takes the bit down and wakes once more,
 //! for a sleeper that came between.
 //!
 //! # Why no wake-up is lost
@@ -106,17 +106,28 @@ impl Event {
 
     #[cold]
     fn notify_slow(&self, many: u32) {
+        let now = self.step();
+        if futex::wake(&self.word, many) < many as usize {
+            self.clean(now);
+        }
+    }
+
+    /// A wake-up: what the word is now, if nobody changes it.
+    fn step(&self) -> u32 {
         // ORDERING event-sequence (SeqCst): as every change of the word: wakers and sleepers
         // agree on one order.
-        let now = self.word.fetch_add(STEP, SeqCst).wrapping_add(STEP);
-        if futex::wake(&self.word, many) < many as usize {
-            let clean = now.wrapping_add(STEP) & !ASLEEP;
-            // ORDERING event-sequence (SeqCst): as above. Failure: another waker or sleeper moved the word and has taken over.
-            if self.word.compare_exchange(now, clean, SeqCst, Relaxed).is_ok() {
-                // A sleeper that drew its ticket before the exchange finds the word
-                // changed; one already queued is woken here.
-                futex::wake(&self.word, u32::MAX);
-            }
+        self.word.fetch_add(STEP, SeqCst).wrapping_add(STEP)
+    }
+
+    /// Takes the bit down after all that were asleep at step `now` were woken. After, and not
+    /// before: others would rely on a waker that may be stopped or killed here.
+    fn clean(&self, now: u32) {
+        let clean = now.wrapping_add(STEP) & !ASLEEP;
+        // ORDERING event-sequence (SeqCst): as above. Failure: another waker or sleeper moved the word and has taken over.
+        if self.word.compare_exchange(now, clean, SeqCst, Relaxed).is_ok() {
+            // A sleeper that drew its ticket before the exchange finds the word
+            // changed; one already queued is woken here.
+            futex::wake(&self.word, u32::MAX);
         }
     }
 
@@ -141,9 +152,12 @@ impl Event {
     /// Wakes every sleeper, and makes those about to sleep look again. For closing,
     /// and after any death: a killed waker or a killed woken sleeper swallows a wake.
     pub fn broadcast(&self) {
-        // ORDERING event-sequence (SeqCst): as in `notify_slow`.
-        self.word.fetch_add(STEP, SeqCst);
+        let now = self.step();
         futex::wake(&self.word, u32::MAX);
+        // Left standing, the bit would cost every `notify_all` from now on a syscall.
+        if now & ASLEEP != 0 {
+            self.clean(now);
+        }
     }
 
     /// The word and the value to sleep on, together with others.
@@ -156,5 +170,40 @@ impl Event {
         // ORDERING event-announce (acquire): who sees the bit also sees what the sleeper did
         // before it.
         self.word.load(Acquire) & ASLEEP != 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::memory::{Heap, Memory};
+    use std::time::Duration;
+
+    fn event() -> Event {
+        Event::new(Memory::new(Heap::new(64)).word32(0).unwrap())
+    }
+
+    /// Who announced itself and then did not sleep, as where it found what it looked for.
+    #[test]
+    fn nobody_pays_twice_for_one_who_did_not_sleep() {
+        for wake in [Event::notify, Event::notify_all, Event::broadcast] {
+            let event = event();
+            event.announce();
+            assert!(event.may_have_sleepers());
+            wake(&event);
+            assert!(!event.may_have_sleepers());
+        }
+    }
+
+    #[test]
+    fn a_ticket_from_before_a_wake_up_puts_nobody_to_sleep() {
+        for wake in [Event::notify, Event::notify_all, Event::broadcast] {
+            let event = event();
+            let ticket = event.announce();
+            wake(&event);
+            let until = Deadline::after(Duration::from_secs(60));
+            assert!(event.moved_since(ticket));
+            assert_ne!(event.sleep(ticket, until), Woken::TimedOut);
+        }
     }
 }

@@ -70,6 +70,8 @@ pub fn park<E>(
         }
         let ticket = event.announce();
         if ready()? {
+            // No sleep at all: looking a little longer would have spared the waker a syscall.
+            spinner.slept();
             return Ok(Parked::Ready);
         }
         // ORDERING event-announce (SeqCst): the announcement comes before this question.

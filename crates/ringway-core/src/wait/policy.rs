@@ -141,8 +141,9 @@ impl Spinner {
         self.began = Some(start);
     }
 
-    /// To be told that the caller slept because looking was in vain. A sleep that a time-out or a
-    /// signal has ended counts like any other: short ones cost one long look in 256 of them.
+    /// To be told that the caller slept because looking was in vain, or was just about to. A sleep
+    /// that a time-out or a signal has ended counts like any other: short ones cost one long look in
+    /// 256 of them.
     pub fn slept(&mut self) {
         let Some(began) = self.began.take() else { return };
         self.learn_from_sleep(began.elapsed());
@@ -239,6 +240,21 @@ mod tests {
         let ready = || Ok::<_, ()>(start.elapsed() > Duration::from_micros(80));
         crate::wait::park(&event, &mut spinner, until, waker, ready).unwrap();
         assert!(spinner.began.is_none());
+    }
+
+    /// Else both sides stay where each wait costs the waker a syscall, which makes the next wait
+    /// longer than a shortest look.
+    #[test]
+    fn what_comes_just_before_the_sleep_counts() {
+        let memory = crate::memory::Memory::new(crate::memory::Heap::new(64));
+        let event = crate::wait::Event::new(memory.word32(0).unwrap());
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        spinner.budget = SHORTEST;
+        let waker = || crate::wait::Waker { reachable: false, death_is_heard: true };
+        let until = Deadline::after(Duration::from_secs(60));
+        let ready = || Ok::<_, ()>(event.may_have_sleepers());
+        crate::wait::park(&event, &mut spinner, until, waker, ready).unwrap();
+        assert_eq!((spinner.began, spinner.budget), (None, LONGEST));
     }
 
     #[test]
