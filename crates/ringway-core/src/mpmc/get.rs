@@ -337,6 +337,8 @@ impl Ring {
             // the flag the mark means nothing.
             self.set_mark(marks::DISCARD);
         }
+        // ORDERING mpmc-shutdown (SeqCst): before the flag in every order, for `note_end`.
+        self.marks.fetch_or(marks::SHUTDOWN, SeqCst);
         // ORDERING mpmc-shutdown (SeqCst): takes part in the order of claims. A put that
         // has not claimed yet fails, for the word has changed.
         self.enqueue_pos.fetch_or(flags, SeqCst);

@@ -396,8 +396,9 @@ impl Ring {
     pub(super) fn note_end(&self) {
         // ORDERING mpmc-shutdown (SeqCst): a sleeper looks for the shutdown and then for open
         // streams and what may come back; we have changed these by a SeqCst RMW and look for
-        // the shutdown. Who shuts down later wakes everybody itself.
-        if self.enqueue_pos.load(SeqCst) & SHUTDOWN != 0 {
+        // the mark, which is older than the shutdown. Who shuts down later wakes everybody itself.
+        let marked = self.marks.load(SeqCst) & marks::SHUTDOWN != 0;
+        if marked && self.enqueue_pos.load(SeqCst) & SHUTDOWN != 0 {
             self.not_empty.broadcast();
         }
     }

@@ -199,7 +199,7 @@ impl Announcement {
 }
 
 /// The word beside `dequeue_pos` that getters look at first: what else there is to do.
-/// `generation:61 | TOMBS | DISCARD | REDELIVER`. The generation grows with every mark
+/// `generation:60 | SHUTDOWN | TOMBS | DISCARD | REDELIVER`. The generation grows with every mark
 /// set, so that one taking a mark down cannot take down a newer one with it.
 pub(super) mod marks {
     /// A slot may be in REDELIVER.
@@ -208,6 +208,9 @@ pub(super) mod marks {
     pub(in super::super) const DISCARD: u64 = 2;
     /// A slot may be a TOMB.
     pub(in super::super) const TOMBS: u64 = 4;
+    /// The ring may be shut down: marked before the flag, which putters' word has and which counts.
+    /// For getters: a look at that word takes its line from the putters, who change it all the time.
+    pub(in super::super) const SHUTDOWN: u64 = 8;
     /// One step of the generation.
-    pub(in super::super) const STEP: u64 = 8;
+    pub(in super::super) const STEP: u64 = 16;
 }

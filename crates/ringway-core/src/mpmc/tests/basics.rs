@@ -2,6 +2,7 @@
 
 use super::ring;
 use crate::memory::{Heap, Memory};
+use crate::mpmc::word::marks;
 use crate::mpmc::{Batch, Geometry, Options, Ring, TryGet, TryPut};
 use crate::peer::Identity;
 use crate::sync::Ordering::SeqCst;
@@ -136,6 +137,26 @@ fn shutdown_refuses_puts_and_lets_getters_drain() {
     assert_eq!(ring.get_number(&mut actor), Err(TryGet::Empty));
     ring.participants().set_overflow(2, 0);
     assert_eq!(ring.get_number(&mut actor), Err(TryGet::ShutDown));
+}
+
+/// Whoever shuts the ring down may be killed between the mark and the flag.
+#[test]
+fn the_mark_of_a_shutdown_alone_means_nothing() {
+    let ring = ring(3);
+    let mut actor = ring.actors().claim(1, 0).unwrap();
+    ring.marks.fetch_or(marks::SHUTDOWN, SeqCst);
+    ring.put_number(&mut actor, 1).unwrap();
+    let place = ring.try_take(&mut actor).unwrap();
+    ring.release_taken(&mut actor, place);
+    assert_eq!(ring.get_number(&mut actor), Err(TryGet::Empty));
+    let sleeper = ring.not_empty().announce();
+    ring.note_end();
+    assert!(!ring.not_empty().moved_since(sleeper));
+    ring.shutdown(&mut actor, false);
+    assert_eq!(ring.get_number(&mut actor), Err(TryGet::ShutDown));
+    let sleeper = ring.not_empty().announce();
+    ring.note_end();
+    assert!(ring.not_empty().moved_since(sleeper));
 }
 
 #[test]
