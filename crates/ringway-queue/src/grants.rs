@@ -323,7 +323,7 @@ impl Queue<Vec<u8>, Raw> {
                 Err(why) => {
                     let (len, grant) = long::allowed(&self.inner, why)?;
                     buffer.resize(len, 0);
-                    return long::copy_and_release(&self.inner, *grant, buffer);
+                    return long::copy_and_release(&self.inner, grant, buffer);
                 }
             }
         }

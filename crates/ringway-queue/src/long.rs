@@ -17,7 +17,7 @@ const PACE: Duration = Duration::from_millis(10);
 pub(crate) enum NotHere {
     Error(GetError),
     /// The item is longer than the buffer. It was taken.
-    Long(Box<ReadGrant>),
+    Long(ReadGrant),
     /// The item is longer than the queue's memory. It was taken from its place.
     Stream(Box<Incoming>),
 }
@@ -37,10 +37,10 @@ impl NotHere {
 /// and decoded in private memory.
 #[cold]
 pub(crate) fn decode<T, C: Codec<T>>(inner: &Inner, why: NotHere) -> Result<T, GetError> {
-    let grant = allowed(inner, why)?;
+    let (len, grant) = allowed(inner, why)?;
     // Given free before the caller's code runs: what cannot be decoded is consumed.
-    let copy = |to: &mut [u8]| copy_and_release(inner, *grant.1, to);
-    Ok(scratch::encoding(C::USES_SCRATCH, |scratch| C::decode_from(grant.0, scratch, copy))??)
+    let copy = |to: &mut [u8]| copy_and_release(inner, grant, to);
+    Ok(scratch::encoding(C::USES_SCRATCH, |scratch| C::decode_from(len, scratch, copy))??)
 }
 
 /// An item of another length than the type's. It is consumed.
@@ -62,7 +62,7 @@ pub(crate) fn refuse(inner: &Inner, why: NotHere, expected: usize) -> GetError {
 
 /// The item and its length, unless it is longer than anybody may put: then nothing is
 /// allocated for it.
-pub(crate) fn allowed(inner: &Inner, why: NotHere) -> Result<(usize, Box<ReadGrant>), GetError> {
+pub(crate) fn allowed(inner: &Inner, why: NotHere) -> Result<(usize, ReadGrant), GetError> {
     let grant = match why {
         NotHere::Error(error) => return Err(error),
         NotHere::Long(grant) => grant,

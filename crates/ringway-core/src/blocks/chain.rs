@@ -48,6 +48,11 @@ impl Chain {
         (self.owner, self.alike, self.len, self.runs) = (owner, 0, len, None);
     }
 
+    /// Whether the list takes no memory of its own.
+    pub(crate) fn is_small(&self) -> bool {
+        !self.blocks.spilled()
+    }
+
     /// All blocks are there, of so many bytes each as `size` says.
     pub(super) fn index(&mut self, size: impl Fn(Block) -> usize) {
         if self.blocks.len() > FEW {

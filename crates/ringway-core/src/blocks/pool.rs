@@ -136,11 +136,17 @@ impl Pool {
 
     /// Takes blocks for `len` bytes, all or none. Never waits.
     pub(crate) fn take(&self, len: usize, participant: u32) -> Option<Chain> {
+        let mut chain = Chain::default();
+        self.take_to(len, participant, &mut chain).then_some(chain)
+    }
+
+    /// As [`take`](Self::take), to a chain that is there already, whose blocks are no longer the
+    /// caller's. Says whether it took them; if not, what is in the chain means nothing.
+    pub(crate) fn take_to(&self, len: usize, participant: u32, chain: &mut Chain) -> bool {
         // A ring without a pool may have slots that cannot name an empty chain either.
         if len > self.bytes() || self.bytes() == 0 {
-            return None;
+            return false;
         }
-        let mut chain = Chain::default();
         chain.clear(participant, len);
         let blocks = &mut chain.blocks;
         let mut rest = len as u64;
@@ -162,11 +168,11 @@ impl Pool {
             if !blocks.is_empty() {
                 self.free_all(blocks, participant);
             }
-            return None;
+            return false;
         }
         self.link(blocks);
         chain.index(|block| self.bytes_of(block));
-        Some(chain)
+        true
     }
 
     /// The small ones are used up: larger ones hold the rest. Says what is left.

@@ -87,7 +87,7 @@ pub enum GetError {
     ShutDown,
     /// The message was taken and does not fit the buffer: here it is.
     #[error("the message of {} bytes is longer than the buffer", .0.len())]
-    Long(Box<ReadGrant>),
+    Long(ReadGrant),
     /// The message is longer than the pool and comes as a stream: here is its beginning.
     #[error("the message of {} bytes is longer than the queue's memory", .0.len())]
     Stream(Box<Incoming>),
@@ -336,7 +336,7 @@ pub(super) fn get_failed<T>(attachment: &Arc<Attachment>, why: TryGet) -> Try<T,
         TryGet::Busy => Try::Busy,
         TryGet::ShutDown => Try::Done(Err(GetError::ShutDown)),
         TryGet::Long(place) => Try::Done(Err(match ReadGrant::open(attachment, place) {
-            Ok(grant) => GetError::Long(Box::new(grant)),
+            Ok(grant) => GetError::Long(grant),
             Err(error) => error,
         })),
         TryGet::Stream(place) => Try::Done(Err(match Incoming::open(attachment, place) {

@@ -18,21 +18,19 @@
 use super::TryGet;
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
-use super::contents::Contents;
-use super::long::Place;
+use super::read_grant::ReadGrant;
 use super::ring::Ring;
 use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
 use crate::blocks::{Chain, Walk};
-use crate::memory::{OutOfBounds, Run};
+use crate::memory::OutOfBounds;
 use crate::peer::Actor;
 use crate::sync::Ordering::{Relaxed, SeqCst};
 use crate::sync::{fence, spin_hint};
 use crate::wait::{Deadline, Spinner};
 use core::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Room for a message of a certain length in blocks that nobody else uses. Dropped
 /// without a commit, it never was.
@@ -41,14 +39,15 @@ use std::time::Instant;
 #[must_use = "a grant that is not committed is given up"]
 pub struct WriteGrant<'a> {
     attachment: &'a Arc<Attachment>,
-    /// Once it is committed it has no owner and no bytes: then it is a getter's.
-    chain: Chain,
+    /// `None` once it is committed: then it is a getter's. Elsewhere, as what a
+    /// [`ReadGrant`] knows.
+    chain: Option<Box<Chain>>,
 }
 
 impl WriteGrant<'_> {
     /// Bytes of the message.
     pub fn len(&self) -> usize {
-        self.chain.len
+        self.chain.as_ref().map_or(0, |chain| chain.len)
     }
 
     /// Whether the message has no bytes.
@@ -63,11 +62,12 @@ impl WriteGrant<'_> {
     /// [`OutOfBounds`], with nothing written.
     #[inline]
     pub fn write_at(&mut self, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        let Some(chain) = &self.chain else { return only_nothing(at, src.len()) };
         let pool = &self.attachment.ring.pool;
-        if pool.write_value(&self.chain, at, src) {
+        if pool.write_value(chain, at, src) {
             return Ok(());
         }
-        pool.write(&self.chain, at, src)
+        pool.write(chain, at, src)
     }
 
     /// Copies the bytes from `at` on to `to`.
@@ -77,11 +77,12 @@ impl WriteGrant<'_> {
     /// [`OutOfBounds`], with nothing read.
     #[inline]
     pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
+        let Some(chain) = &self.chain else { return only_nothing(at, to.len()) };
         let pool = &self.attachment.ring.pool;
-        if pool.read_value(&self.chain, at, to) {
+        if pool.read_value(chain, at, to) {
             return Ok(());
         }
-        pool.read(&self.chain, at, to)
+        pool.read(chain, at, to)
     }
 
     /// Puts the message, if there is room in the ring now. Afterwards the grant is of no
@@ -130,13 +131,17 @@ impl WriteGrant<'_> {
         &mut self,
         put: fn(&Ring, &mut Actor, &Chain) -> Result<(), super::TryPut>,
     ) -> Try<(), PutError> {
-        match self.attachment.with_actor(|ring, actor| put(ring, actor, &self.chain)) {
-            Ok(()) => {
-                // No byte of it is ours any more.
-                self.chain.clear(0, 0);
-                Try::Done(Ok(()))
-            }
-            Err(why) => put_failed(self.attachment, why, self.chain.len),
+        let ours = &mut self.chain;
+        let put = self.attachment.with_lent(|ring, actor, spares| {
+            let Some(chain) = ours else { return Ok(()) };
+            put(ring, actor, chain)?;
+            // No byte of it is ours any more.
+            spares.chain = ours.take().filter(|chain| chain.is_small());
+            Ok(())
+        });
+        match put {
+            Ok(()) => Try::Done(Ok(())),
+            Err(why) => put_failed(self.attachment, why, self.len()),
         }
     }
 
@@ -147,7 +152,7 @@ impl WriteGrant<'_> {
     ///
     /// [`PutError::Poisoned`].
     pub fn check_owner(&self) -> Result<(), PutError> {
-        if self.chain.owner == 0 || !self.attachment.is_usable() {
+        if self.chain.is_none() || !self.attachment.is_usable() {
             return Err(PutError::Poisoned);
         }
         Ok(())
@@ -156,8 +161,10 @@ impl WriteGrant<'_> {
 
 impl Drop for WriteGrant<'_> {
     fn drop(&mut self) {
-        if self.chain.owner != 0 && !self.attachment.is_inherited() {
-            self.attachment.ring.pool.free_all(&self.chain.blocks, self.chain.owner);
+        if let Some(chain) = &self.chain
+            && !self.attachment.is_inherited()
+        {
+            self.attachment.ring.pool.free_all(&chain.blocks, chain.owner);
         }
     }
 }
@@ -168,151 +175,10 @@ impl fmt::Debug for WriteGrant<'_> {
     }
 }
 
-/// A message that was taken and not yet given up. Nobody else gets it meanwhile, and
-/// nobody waits for it: its slot goes on, unless all lease records are in use.
-///
-/// [`release`](Self::release) ends it. Dropped without, or with its process, the message
-/// goes to another getter, perhaps after newer ones.
-#[must_use = "a grant that is dropped gives the message to another getter"]
-pub struct ReadGrant {
-    attachment: Arc<Attachment>,
-    place: Place,
-    contents: Contents,
-    /// What of [`TASK`], [`KEPT`] and [`RELEASED`] holds. A word: a move of single bytes waits
-    /// for what is beside them.
-    flags: u64,
-    /// For those who time what getters do.
-    begun: Option<Instant>,
-}
-
-/// It was counted as a task when it was taken.
-const TASK: u64 = 1;
-/// It is known as one that keeps its slot.
-const KEPT: u64 = 2;
-const RELEASED: u64 = 4;
-
-impl ReadGrant {
-    /// For a message at `place` that this process has just taken.
-    pub(super) fn open(attachment: &Arc<Attachment>, place: Place) -> Result<Self, GetError> {
-        let mut contents = Contents::default();
-        if !attachment.ring.contents(place, &mut contents) {
-            attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
-            attachment.poison();
-            return Err(GetError::Corrupted("the blocks of a message"));
-        }
-        Ok(Self::holding(attachment, place, contents))
-    }
-
-    /// For a message at `place` that this process has just taken, and looked at.
-    #[inline]
-    fn holding(attachment: &Arc<Attachment>, place: Place, mut contents: Contents) -> Self {
-        let attachment = Arc::clone(attachment);
-        let begun = attachment.ring.pool.read_times().begin(contents.len());
-        attachment.ring.find_alike(&mut contents);
-        Self { attachment, place, contents, flags: 0, begun }
-    }
-
-    /// For a caller to keep.
-    #[inline]
-    fn lend(&mut self) {
-        if let Some(position) = self.place.position() {
-            let ring = &self.attachment.ring;
-            ring.kept.begin(ring.positions.in_slot(position));
-            self.flags |= KEPT;
-        }
-    }
-
-    /// What a caller kept is settled now.
-    fn settle(&self) {
-        if let Some(position) = self.place.position()
-            && self.flags & KEPT != 0
-        {
-            let ring = &self.attachment.ring;
-            ring.kept.end(ring.positions.in_slot(position));
-        }
-    }
-
-    /// Remembers that the message counts as a task of this process.
-    pub(super) fn set_task(&mut self) {
-        self.flags |= TASK;
-    }
-
-    /// Bytes of the message.
-    pub fn len(&self) -> usize {
-        self.contents.len()
-    }
-
-    /// Whether the message has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Copies the bytes from `at` on to `to`.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfBounds`], with nothing read.
-    #[inline]
-    pub fn read_at(&self, at: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
-        let ring = &self.attachment.ring;
-        if ring.read_value(&self.contents, at, to) {
-            return Ok(());
-        }
-        ring.copy_contents(self.place, &self.contents, at, to)
-    }
-
-    /// Its bytes from `at` on, up to the end of the block that has that one; `None` of a message
-    /// that is in no block, or has no such byte.
-    #[inline]
-    pub fn run(&self, at: usize) -> Option<Run<'_>> {
-        self.attachment.ring.run(&self.contents, at)
-    }
-
-    /// COMMIT: the message is taken for good, and its memory free.
-    #[inline]
-    pub fn release(mut self) {
-        self.commit();
-    }
-
-    /// Apart, so that a grant is not moved to be released.
-    fn commit(&mut self) {
-        self.flags |= RELEASED;
-        if !self.attachment.is_inherited() {
-            self.settle();
-            self.attachment.ring.pool.read_times().end(self.begun, self.len());
-            let (place, contents) = (self.place, &self.contents);
-            self.attachment.with_actor(|ring, actor| {
-                if self.flags & TASK != 0 {
-                    actor.counting(|actor| ring.release_contents(actor, place, contents));
-                } else {
-                    ring.release_contents(actor, place, contents);
-                }
-            });
-            if self.flags & KEPT != 0 {
-                // As for those in records, which `vacate` tells of.
-                self.attachment.ring.note_end();
-            }
-        }
-    }
-}
-
-impl Drop for ReadGrant {
-    fn drop(&mut self) {
-        // A copy that a fork made gives nothing back: the parent has it.
-        if self.flags & RELEASED == 0 && !self.attachment.is_inherited() {
-            self.settle();
-            self.attachment.ring.give_back(self.place);
-            if self.flags & TASK != 0 {
-                self.attachment.forget_task();
-            }
-        }
-    }
-}
-
-impl fmt::Debug for ReadGrant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadGrant").field("len", &self.len()).finish_non_exhaustive()
-    }
+/// Of a grant that has no bytes any more.
+fn only_nothing(at: usize, len: usize) -> Result<(), OutOfBounds> {
+    let outside = OutOfBounds { at: at as u64, len: len as u64 };
+    (at == 0 && len == 0).then_some(()).ok_or(outside)
 }
 
 pub(super) fn put_ended(ended: &Ended, at_deadline: PutError) -> PutError {
@@ -360,7 +226,7 @@ impl SharedRing {
     pub fn try_get_ref(&self) -> Result<ReadGrant, GetError> {
         let attachment = self.attachment()?;
         // The common case apart, as in `try_get`.
-        match ref_now(attachment) {
+        match ReadGrant::take(attachment) {
             Ok(grant) => Ok(grant),
             Err(why) => try_ref_failed(attachment, why),
         }
@@ -421,17 +287,8 @@ impl SharedRing {
     }
 }
 
-#[inline]
-fn ref_now(attachment: &Arc<Attachment>) -> Result<ReadGrant, TryGet> {
-    let mut contents = Contents::default();
-    let place = attachment.with_actor(|ring, actor| ring.try_take_with(actor, &mut contents))?;
-    let mut grant = ReadGrant::holding(attachment, place, contents);
-    grant.lend();
-    Ok(grant)
-}
-
 pub(super) fn ref_once(attachment: &Arc<Attachment>) -> Try<ReadGrant, GetError> {
-    match ref_now(attachment) {
+    match ReadGrant::take(attachment) {
         Ok(grant) => Try::Done(Ok(grant)),
         Err(why) => ref_failed(attachment, why),
     }
@@ -482,11 +339,17 @@ fn reserve_once(
     if ring.enqueue_pos.load(Relaxed) & refused != 0 {
         return Try::Done(Err(PutError::ShutDown));
     }
-    match ring.pool.take(len, attachment.participant()) {
-        Some(mut chain) => {
-            attachment.ring.pool.find_alike(&mut chain);
-            Try::Done(Ok(WriteGrant { attachment, chain }))
+    let chain = attachment.with_lent(|ring, _, spares| {
+        let mut chain = spares.chain.take().unwrap_or_default();
+        if ring.pool.take_to(len, attachment.participant(), &mut chain) {
+            ring.pool.find_alike(&mut chain);
+            return Some(chain);
         }
+        spares.chain = Some(chain).filter(|chain| chain.is_small());
+        None
+    });
+    match chain {
+        Some(_) => Try::Done(Ok(WriteGrant { attachment, chain })),
         None => Try::Blocked,
     }
 }

@@ -10,7 +10,9 @@
 //! spare actor per process.
 
 use super::attachment::Attachment;
+use super::read_grant::Held;
 use super::ring::Ring;
+use crate::blocks::Chain;
 use crate::peer::Actor;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -23,6 +25,14 @@ struct Lent {
     /// so the address stands for this attachment and no later one.
     home: Weak<Attachment>,
     actor: Option<Actor>,
+    spares: Spares,
+}
+
+/// What a thread keeps for its next grants of the ring, so that steady traffic allocates nothing.
+#[derive(Default)]
+pub(super) struct Spares {
+    pub(super) held: Option<Box<Held>>,
+    pub(super) chain: Option<Box<Chain>>,
 }
 
 impl Drop for Lent {
@@ -51,17 +61,26 @@ impl Attachment {
         self: &Arc<Self>,
         mut operation: impl FnMut(&Ring, &mut Actor) -> R,
     ) -> R {
+        self.with_lent(|ring, actor, _| operation(ring, actor))
+    }
+
+    /// As [`with_actor`](Self::with_actor), and with what this thread keeps for its next grants.
+    #[inline]
+    pub(super) fn with_lent<R>(
+        self: &Arc<Self>,
+        mut operation: impl FnMut(&Ring, &mut Actor, &mut Spares) -> R,
+    ) -> R {
         let done = LENT.try_with(|lent| {
             let mut lent = lent.try_borrow_mut().ok()?;
-            let actor = match lent.first_mut() {
-                Some(first) if self.is(first) => first.actor.as_mut()?,
-                _ => self.find_actor(&mut lent)?,
+            let own = match lent.first_mut() {
+                Some(first) if self.is(first) => first,
+                _ => self.find_lent(&mut lent)?,
             };
-            Some(operation(&self.ring, actor))
+            Some(operation(&self.ring, own.actor.as_mut()?, &mut own.spares))
         });
         match done {
             Ok(Some(result)) => result,
-            _ => operation(&self.ring, &mut self.spare()),
+            _ => operation(&self.ring, &mut self.spare(), &mut Spares::default()),
         }
     }
 
@@ -94,8 +113,8 @@ impl Attachment {
         lent.iter_mut().take(NEAR).find(|entry| self.is(entry))
     }
 
-    /// This thread's actor, when it is not the first in its list.
-    fn find_actor<'a>(self: &Arc<Self>, lent: &'a mut Vec<Lent>) -> Option<&'a mut Actor> {
+    /// This thread's entry, when it is not the first in its list.
+    fn find_lent<'a>(self: &Arc<Self>, lent: &'a mut Vec<Lent>) -> Option<&'a mut Lent> {
         let found = match lent.iter().position(|entry| self.is(entry)) {
             Some(far) if far >= NEAR => {
                 // What is used often migrates to the front.
@@ -105,7 +124,7 @@ impl Attachment {
             Some(near) => near,
             None => self.lend(lent)?,
         };
-        lent.get_mut(found)?.actor.as_mut()
+        lent.get_mut(found)
     }
 
     /// Claims an actor for this thread.
@@ -114,7 +133,12 @@ impl Attachment {
         lent.retain(|entry| entry.home.strong_count() > 0);
         let actor = self.new_actor()?;
         let at = Arc::as_ptr(self).addr();
-        lent.push(Lent { at, home: Arc::downgrade(self), actor: Some(actor) });
+        lent.push(Lent {
+            at,
+            home: Arc::downgrade(self),
+            actor: Some(actor),
+            spares: Spares::default(),
+        });
         Some(lent.len() - 1)
     }
 }

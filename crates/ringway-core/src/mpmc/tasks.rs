@@ -14,7 +14,8 @@
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_failed, retry, wait};
 use super::get::TryGet;
-use super::grants::{ReadGrant, ref_once};
+use super::grants::ref_once;
+use super::read_grant::ReadGrant;
 use super::ring::Ring;
 use super::shared::SharedRing;
 use super::word::marks;
