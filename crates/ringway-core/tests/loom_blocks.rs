@@ -211,6 +211,29 @@ fn who_takes_a_lease_record_finds_it_done_with() {
     });
 }
 
+/// Edge mpmc-shutdown: the mark of a shutdown is older than its flag, so who finds the ring shut down
+/// and is done with a message wakes those who wait for that.
+#[test]
+fn who_finds_the_ring_shut_down_finds_the_mark() {
+    explore(|| {
+        let ring = ring();
+        let mut actor = ring.actors().claim(1, 0).unwrap();
+        let mut holder = ring.actors().claim(2, 0).unwrap();
+        put(&ring, &mut actor, 7).unwrap();
+        let place = ring.try_take(&mut holder).unwrap();
+        let closer = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || ring.shutdown(&mut actor, false))
+        };
+        if ring.is_shut_down() {
+            let sleeper = ring.not_empty().announce();
+            ring.release_taken(&mut holder, place);
+            assert!(ring.not_empty().moved_since(sleeper));
+        }
+        closer.join().unwrap();
+    });
+}
+
 /// Edge mpmc-shutdown: who waits after a shutdown for a message that another participant
 /// holds is woken when that one is done with it. A lost wake-up is a deadlock of the model.
 #[test]

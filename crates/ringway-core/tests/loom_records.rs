@@ -268,8 +268,8 @@ fn what_a_wake_up_was_for() {
     }
 }
 
-/// event-announce and event-sequence: a wake-up for all takes the bit down, and never from over one
-/// who sleeps. A lost wake-up is a deadlock of the model.
+/// event-announce and event-sequence: a wake-up for all takes the bit down, but not that of one who
+/// announced itself since. A lost wake-up is a deadlock of the model.
 #[test]
 fn nobody_sleeps_where_the_bit_was_taken_down() {
     explore_up_to(3, || {

@@ -4,26 +4,29 @@
 //! # The word
 //!
 //! ```text
-//! bit 0       S: someone may be asleep
-//! bits 1..32  sequence, one up with every wake-up
+//! bit 0       ASLEEP: someone may be asleep
+//! bit 1       NEW: someone announced itself since the last wake-up
+//! bits 2..32  sequence, one up with every wake-up
 //! ```
 //!
 //! There is no count of sleepers: a count does not survive the kill of one it counts.
 //! A bit that says "may" can only be wrong in the harmless direction, and the waker
-//! cleans it: a wake-up that reaches fewer than it could, or all, takes the bit down and wakes once more,
-//! for a sleeper that came between.
+//! cleans it. A wake-up takes NEW down with its step and then wakes; if it reached fewer than it
+//! could, or all, it takes ASLEEP down where NEW has not come back: nobody announced itself since
+//! the step, so all whom the word could keep asleep have been woken. A waker that is stopped or
+//! killed anywhere leaves ASLEEP to the next one.
 //!
 //! # Why no wake-up is lost
 //!
 //! ```text
 //! sleeper                                  waker
-//!   S := 1            (RMW)                  publish (store or RMW)
+//!   ASLEEP, NEW := 1  (RMW)                  publish (store or RMW)
 //!   heavy barrier                            light barrier
-//!   look again: published? then go on        S set? then sequence += 1, wake
-//!   sleep while the word is what S gave
+//!   look again: published? then go on        ASLEEP? then sequence += 1, NEW := 0; wake
+//!   sleep while the word is what that gave
 //! ```
 //!
-//! Either the waker's look at S comes after S was set, and it wakes; or its publish
+//! Either the waker's look at ASLEEP comes after it was set, and it wakes; or its publish
 //! came before the sleeper's second look, and the sleeper does not sleep. A
 //! store-then-load on both sides needs a full fence on both (Dekker). Where the
 //! publish is a SeqCst RMW it is that fence. Where it is a plain store
@@ -32,7 +35,7 @@
 //! sleep.
 //!
 //! The bit and its cleaning are after the well-known eventcount of Dmitry Vyukov and
-//! folly; the bit in place of a count is for crash safety.
+//! folly; the bits in place of a count are for crash safety.
 
 use super::futex::{self, Woken};
 use super::{Deadline, barrier};
@@ -41,9 +44,13 @@ use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// "Someone may be asleep."
 const ASLEEP: u32 = 1;
+/// "And announced itself since the last wake-up."
+const NEW: u32 = 2;
 /// One step of the sequence. It wraps round above; a sleeper would have to be
-/// delayed for exactly 2^31 wake-ups between its look and its sleep to miss one.
-const STEP: u32 = 2;
+/// delayed for exactly 2^30 wake-ups between its look and its sleep to miss one.
+const STEP: u32 = 4;
+/// Each failure is a change by somebody else.
+const ATTEMPTS: u32 = 1 << 10;
 
 /// An eventcount on a word of the segment.
 #[derive(Clone)]
@@ -68,8 +75,8 @@ impl Event {
         // ORDERING event-announce (SeqCst): with `notify` (event-announce) this is one
         // half of a store-then-load on both sides. The RMW keeps the caller's second
         // look from moving before it.
-        let seen = self.word.fetch_or(ASLEEP, SeqCst);
-        Ticket(seen | ASLEEP)
+        let seen = self.word.fetch_or(ASLEEP | NEW, SeqCst);
+        Ticket(seen | ASLEEP | NEW)
     }
 
     /// Sleeps until the next wake-up after `ticket` was drawn, a signal, or `until`.
@@ -112,23 +119,31 @@ impl Event {
         }
     }
 
-    /// A wake-up: what the word is now, if nobody changes it.
-    fn step(&self) -> u32 {
-        // ORDERING event-sequence (SeqCst): as every change of the word: wakers and sleepers
-        // agree on one order.
-        self.word.fetch_add(STEP, SeqCst).wrapping_add(STEP)
+    /// The sequence goes on, and whoever announced itself before does not fall asleep any more. What
+    /// the word is then; `None` if that is not known, for it changes all the time.
+    fn step(&self) -> Option<u32> {
+        // Relaxed: the exchange decides. An RMW, since that reads the newest.
+        let mut seen = self.word.fetch_or(0, Relaxed);
+        for _ in 0..ATTEMPTS {
+            let now = seen.wrapping_add(STEP) & !NEW;
+            // ORDERING event-sequence (SeqCst): as every change of the word: wakers and sleepers
+            // agree on one order. Relaxed on failure: looked at afresh.
+            match self.word.compare_exchange(seen, now, SeqCst, Relaxed) {
+                Ok(_) => return Some(now),
+                Err(other) => seen = other,
+            }
+        }
+        // ORDERING event-sequence (SeqCst): as above.
+        self.word.fetch_add(STEP, SeqCst);
+        None
     }
 
-    /// Takes the bit down after all that were asleep at step `now` were woken. After, and not
-    /// before: others would rely on a waker that may be stopped or killed here.
-    fn clean(&self, now: u32) {
-        let clean = now.wrapping_add(STEP) & !ASLEEP;
-        // ORDERING event-sequence (SeqCst): as above. Failure: another waker or sleeper moved the word and has taken over.
-        if self.word.compare_exchange(now, clean, SeqCst, Relaxed).is_ok() {
-            // A sleeper that drew its ticket before the exchange finds the word
-            // changed; one already queued is woken here.
-            futex::wake(&self.word, u32::MAX);
-        }
+    /// Takes ASLEEP down after all that were asleep at the step that made the word `now` were woken,
+    /// unless somebody announced itself since or another waker has taken over.
+    fn clean(&self, now: Option<u32>) {
+        let Some(now) = now.filter(|now| now & ASLEEP != 0) else { return };
+        // ORDERING event-sequence (SeqCst): as above, and so is a failure.
+        let _ = self.word.compare_exchange(now, now & !ASLEEP, SeqCst, Relaxed);
     }
 
     /// Whether there was a wake-up since `ticket` was drawn. It may have come to whoever
@@ -137,7 +152,7 @@ impl Event {
     pub fn moved_since(&self, ticket: Ticket) -> bool {
         // ORDERING event-sequence (acquire): what the waker did comes with its step. SeqCst,
         // as all accesses of the word.
-        self.word.load(SeqCst) & !ASLEEP != ticket.0 & !ASLEEP
+        self.word.load(SeqCst) / STEP != ticket.0 / STEP
     }
 
     /// Wakes every sleeper, if any may be asleep. Call it after publishing with a
@@ -155,9 +170,7 @@ impl Event {
         let now = self.step();
         futex::wake(&self.word, u32::MAX);
         // Left standing, the bit would cost every `notify_all` from now on a syscall.
-        if now & ASLEEP != 0 {
-            self.clean(now);
-        }
+        self.clean(now);
     }
 
     /// The word and the value to sleep on, together with others.
@@ -193,6 +206,25 @@ mod tests {
             wake(&event);
             assert!(!event.may_have_sleepers());
         }
+    }
+
+    /// Else one that slept since could be woken by nobody but a waker that may be stopped or dead.
+    #[test]
+    fn a_late_waker_leaves_the_bit_to_who_announced_itself_since() {
+        let event = event();
+        event.announce();
+        let now = event.step();
+        event.announce();
+        event.clean(now);
+        assert!(event.may_have_sleepers());
+        // Neither does one that another waker has overtaken.
+        let now = event.step();
+        event.notify();
+        event.announce();
+        event.clean(now);
+        assert!(event.may_have_sleepers());
+        event.notify();
+        assert!(!event.may_have_sleepers());
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Spinner {
     /// Looking paid: look as long as ever next time. It did not: half as long.
     fn learn(&mut self, start: Instant, paid: bool) {
         if paid {
-            (self.budget, self.sleeps, self.enough) = (LONGEST, 0, 1);
+            (self.budget, self.sleeps, self.enough, self.began) = (LONGEST, 0, 1, None);
             return;
         }
         if self.budget == LONGEST {
