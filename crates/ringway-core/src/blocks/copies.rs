@@ -89,8 +89,9 @@ impl Pool {
         run
     }
 
-    /// Calls `body` for each piece of the bytes `at..at + len` that lies in one block:
-    /// with its offset among the blocks' bytes, and which of the `len` bytes it is.
+    /// Calls `body` for each piece of the bytes `at..at + len` that lies in one block, or in several
+    /// side by side: with its offset among the blocks' bytes, and which of the `len` bytes it is. Each
+    /// piece costs a start: a long message has many blocks, and most of them follow each other.
     fn pieces(
         &self,
         chain: &Chain,
@@ -99,23 +100,29 @@ impl Pool {
         mut body: impl FnMut(usize, std::ops::Range<usize>) -> Result<(), OutOfBounds>,
     ) -> Result<(), OutOfBounds> {
         let end = at + len;
+        let mut piece = |base: usize, begin: usize, size: usize| {
+            let (from, to) = (at.max(begin), end.min(begin + size));
+            if from < to { body(base + from - begin, from - at..to - at) } else { Ok(()) }
+        };
         let (blocks, mut begin) = chain.from(at);
+        // Where the piece lies that the next block may be a part of, and its bytes.
+        let (mut base, mut size) = (0, 0);
         for block in blocks {
             let number = block.number();
             let Some(class) = self.class_of(number) else { break };
             let to_usize = |n: u64| usize::try_from(n).map_err(|_| OutOfBounds { at: n, len: 0 });
-            let base = to_usize(class.at + (number - class.first) * class.size)?;
-            let size = to_usize(class.size)?;
-            let (from, to) = (at.max(begin), end.min(begin + size));
-            if from < to {
-                body(base + from - begin, from - at..to - at)?;
+            let lies = to_usize(class.at + (number - class.first) * class.size)?;
+            if lies != base + size {
+                piece(base, begin, size)?;
+                begin += size;
+                (base, size) = (lies, 0);
             }
-            begin += size;
-            if begin >= end {
+            size += to_usize(class.size)?;
+            if begin + size >= end {
                 break;
             }
         }
-        Ok(())
+        piece(base, begin, size)
     }
 }
 

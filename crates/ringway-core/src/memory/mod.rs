@@ -22,7 +22,7 @@
 //! * *One size for each place.* Atomic accesses of different sizes that overlap are not
 //!   defined. The layouts keep 32-bit words, 64-bit words and regions apart, and a region is
 //!   made of aligned 64-bit words: headers, and the payload's bytes copied word by word.
-//!   `region_bytes_are_words` in the tests of `copy` shows that no copy leaves that grid.
+//!   `region_bytes_are_words` in the tests of `copy` shows that no copy by atomics leaves that grid.
 //! * *Long copies are assembly.* What an `asm!` block does to memory that no Rust object
 //!   lives in is the processor's business: the block is given raw pointers, and the compiler
 //!   must assume that it reads and writes anything reachable (no `nomem`, no `readonly`).
@@ -81,7 +81,7 @@ mod circle;
 #[cfg(not(loom))]
 mod copy;
 mod heap;
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
 mod lines;
 mod read_times;
 mod records;

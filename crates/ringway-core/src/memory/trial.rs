@@ -4,8 +4,8 @@
 //! again, and the worst of it must be better than the best of the way that is kept. A trial in
 //! vain takes two laps and a window of the other way, twice that if it was better in the first
 //! round. A step of it ends as soon as the writer has spent what both sides would in the way that is
-//! kept, and all of it with the step if the writer's time alone was half as much again. The first
-//! lap may take [`COLD`] times as long: past the cache lines went to memory, and from there they
+//! kept; the whole trial ends if at the end of a step the writer's time alone was half as much again.
+//! The first lap has [`COLD`] times as long: past the cache lines went to memory, and from there they
 //! come once.
 
 use super::Way;
