@@ -15,7 +15,6 @@
 //! With a [`WriteGrant`]: the message never was, and its blocks are free again. With a
 //! [`ReadGrant`]: the message goes to another getter.
 
-use super::TryGet;
 use super::attachment::Attachment;
 use super::blocking::{Ended, GetError, PutError, Try, get_failed, put_failed, retry, wait};
 use super::read_grant::ReadGrant;
@@ -23,6 +22,7 @@ use super::ring::Ring;
 use super::shared::SharedRing;
 use super::streaming::{Incoming, put_stream};
 use super::word::{IMMEDIATE, SHUTDOWN};
+use super::{TryGet, TryPut};
 use crate::blocks::{Chain, Walk};
 use crate::memory::OutOfBounds;
 use crate::peer::Actor;
@@ -31,6 +31,9 @@ use crate::sync::{fence, spin_hint};
 use crate::wait::{Deadline, Spinner};
 use core::fmt;
 use std::sync::Arc;
+
+/// One try to put a message that is in blocks.
+type PutChain = fn(&Ring, &mut Actor, &Chain) -> Result<(), TryPut>;
 
 /// Room for a message of a certain length in blocks that nobody else uses. Dropped
 /// without a commit, it never was.
@@ -93,14 +96,15 @@ impl WriteGrant<'_> {
     /// As [`SharedRing::try_put`].
     pub fn try_commit(&mut self) -> Result<(), PutError> {
         self.check_owner()?;
-        match self.commit_once(Ring::try_put_chain) {
-            Try::Done(result) => result,
-            first => self.retry_commit(first),
+        match self.commit_now(Ring::try_put_chain) {
+            None => Ok(()),
+            Some(why) => self.retry_commit(why),
         }
     }
 
     #[cold]
-    fn retry_commit(&mut self, first: Try<(), PutError>) -> Result<(), PutError> {
+    fn retry_commit(&mut self, why: TryPut) -> Result<(), PutError> {
+        let first = put_failed(self.attachment, why, self.len());
         retry(self.attachment, first, || self.commit_once(Ring::try_put_chain))
             .unwrap_or_else(|busy| Err(if busy { PutError::Contended } else { PutError::Full }))
     }
@@ -126,23 +130,30 @@ impl WriteGrant<'_> {
         self.commit_once(Ring::try_put_chain_accepted)
     }
 
+    fn commit_once(&mut self, put: PutChain) -> Try<(), PutError> {
+        match self.commit_now(put) {
+            None => Try::Done(Ok(())),
+            Some(why) => put_failed(self.attachment, why, self.len()),
+        }
+    }
+
+    /// Puts the message; says why not, if it did not.
     #[inline]
-    fn commit_once(
-        &mut self,
-        put: fn(&Ring, &mut Actor, &Chain) -> Result<(), super::TryPut>,
-    ) -> Try<(), PutError> {
+    fn commit_now(&mut self, put: PutChain) -> Option<TryPut> {
         let ours = &mut self.chain;
+        // Beside: an answer of one bit comes up in a register.
+        let mut error = None;
         let put = self.attachment.with_lent(|ring, actor, spares| {
-            let Some(chain) = ours else { return Ok(()) };
-            put(ring, actor, chain)?;
+            let Some(chain) = ours else { return true };
+            if let Err(why) = put(ring, actor, chain) {
+                error = Some(why);
+                return false;
+            }
             // No byte of it is ours any more.
             spares.chain = ours.take().filter(|chain| chain.is_small());
-            Ok(())
+            true
         });
-        match put {
-            Ok(()) => Try::Done(Ok(())),
-            Err(why) => put_failed(self.attachment, why, self.len()),
-        }
+        if put { None } else { error }
     }
 
     /// Whether it can be committed: a grant that a fork copied is the parent's; one that is
@@ -339,19 +350,15 @@ fn reserve_once(
     if ring.enqueue_pos.load(Relaxed) & refused != 0 {
         return Try::Done(Err(PutError::ShutDown));
     }
-    let chain = attachment.with_lent(|ring, _, spares| {
-        let mut chain = spares.chain.take().unwrap_or_default();
-        if ring.pool.take_to(len, attachment.participant(), &mut chain) {
-            ring.pool.find_alike(&mut chain);
-            return Some(chain);
-        }
-        spares.chain = Some(chain).filter(|chain| chain.is_small());
-        None
-    });
-    match chain {
-        Some(_) => Try::Done(Ok(WriteGrant { attachment, chain })),
-        None => Try::Blocked,
+    let spare = attachment.spares(|spares| spares.chain.take()).flatten();
+    let mut chain = spare.unwrap_or_default();
+    if ring.pool.take_to(len, attachment.participant(), &mut chain) {
+        ring.pool.find_alike(&mut chain);
+        return Try::Done(Ok(WriteGrant { attachment, chain: Some(chain) }));
     }
+    let chain = Some(chain).filter(|chain| chain.is_small());
+    attachment.spares(|spares| spares.chain = chain);
+    Try::Blocked
 }
 
 /// As [`reserve_once`], for one who waits: takes nothing if it is not enough.
@@ -422,10 +429,8 @@ pub(super) fn put_long(
         _ => wait_to_reserve(attachment, message.len(), spinner, deadline),
     }?;
     fill(&mut grant, message)?;
-    if attachment.ring.may_have_room()
-        && let Try::Done(result) = grant.commit_once(Ring::try_put_chain)
-    {
-        return result;
+    if attachment.ring.may_have_room() && grant.commit_now(Ring::try_put_chain).is_none() {
+        return Ok(());
     }
     grant.commit(spinner, deadline)
 }

@@ -3,7 +3,8 @@
 //! Handles may be used by any thread, and each thread in an operation needs an actor
 //! of its own. A thread claims one at its first use of a ring and keeps it until it
 //! ends or the ring is dropped: afterwards an operation costs a look into a
-//! thread-local list, and no atomic read-modify-write.
+//! thread-local list, and no atomic read-modify-write. Beside the actor lies what the thread keeps for
+//! its next grants.
 //!
 //! A thread that gets none (all are taken, or it uses the ring from within itself, in
 //! a signal handler or while its locals are destroyed) takes turns with others on one
@@ -82,6 +83,20 @@ impl Attachment {
             Ok(Some(result)) => result,
             _ => operation(&self.ring, &mut self.spare(), &mut Spares::default()),
         }
+    }
+
+    /// What this thread keeps for its next grants, if its actor is at hand; for who needs none.
+    #[inline]
+    pub(super) fn spares<R>(self: &Arc<Self>, body: impl FnOnce(&mut Spares) -> R) -> Option<R> {
+        let done = LENT.try_with(|lent| {
+            let mut lent = lent.try_borrow_mut().ok()?;
+            let own = match lent.first_mut() {
+                Some(first) if self.is(first) => first,
+                _ => self.find_near(&mut lent)?,
+            };
+            Some(body(&mut own.spares))
+        });
+        done.ok().flatten()
     }
 
     /// As [`with_actor`](Self::with_actor), if this thread's actor is at hand.

@@ -4,6 +4,7 @@ use super::attachment::Attachment;
 use super::blocking::GetError;
 use super::contents::Contents;
 use super::get::TryGet;
+use super::lend::Spares;
 use super::long::Place;
 use super::ring::Ring;
 use crate::memory::{OutOfBounds, Run};
@@ -23,7 +24,7 @@ pub struct ReadGrant {
 
 /// What a grant knows. It stays where it was written first: a grant goes up through several calls,
 /// and to move all of this each time, by wide loads right behind narrow stores, took 25 ns. What a
-/// released one had is kept for the thread's next ([`Spares`](super::lend::Spares)).
+/// released one had is kept for the thread's next ([`Spares`]).
 #[derive(Default)]
 pub(super) struct Held {
     /// Where the message is. `None` before there is one, and after the release.
@@ -64,7 +65,7 @@ impl ReadGrant {
                     Some(held)
                 }
                 Err(why) => {
-                    spares.held = Some(held);
+                    spares.keep(held);
                     error = why;
                     None
                 }
@@ -122,6 +123,14 @@ impl ReadGrant {
     }
 }
 
+impl Spares {
+    /// For the next grant, unless its list of blocks takes memory of its own.
+    #[inline]
+    fn keep(&mut self, held: Box<Held>) {
+        self.held = Some(held).filter(|held| held.contents.0.is_small());
+    }
+}
+
 impl Held {
     /// The message that is described is there now.
     #[inline]
@@ -169,10 +178,7 @@ impl Held {
             } else {
                 ring.release_contents(actor, place, contents);
             }
-            // A list that takes memory of its own is not kept.
-            if held.contents.0.is_small() {
-                spares.held = Some(held);
-            }
+            spares.keep(held);
         });
         if kept {
             // As for those in records, which `vacate` tells of.
