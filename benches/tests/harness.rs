@@ -16,9 +16,9 @@ use ringway_benches::queues::{LockBased, RingwayQueue};
 use ringway_benches::round_trip::RoundTrip;
 use ringway_benches::session::Session;
 use ringway_benches::subject::{Duplex, roles};
-#[cfg(target_arch = "x86_64")]
-use ringway_benches::subjects::Past;
 use ringway_benches::subjects::ringway::{Adaptive, Block, Spin};
+#[cfg(target_arch = "x86_64")]
+use ringway_benches::subjects::{Ahead, Past};
 use ringway_benches::subjects::{
     BareRing, FutexWords, OsPipe, Plain, Ringway, TwoLines, UnixSocket, WideOsPipe,
 };
@@ -80,6 +80,8 @@ fn main() -> ExitCode {
         oneway::role::<BareRing<Plain>>(),
         #[cfg(target_arch = "x86_64")]
         oneway::role::<BareRing<Past>>(),
+        #[cfg(target_arch = "x86_64")]
+        oneway::role::<BareRing<Ahead>>(),
     ];
     let roles = [roles.as_flattened(), &bare, latencies.as_flattened(), &sleepers, &lives];
     let roles = [&roles.concat(), uses.as_flattened()].concat();
@@ -146,7 +148,10 @@ fn every_subject_carries_messages() {
         let pieces = [65536, 1 << 20, 5 << 20];
         one_way::<BareRing<Plain>>(&pieces);
         #[cfg(target_arch = "x86_64")]
-        one_way::<BareRing<Past>>(&pieces);
+        {
+            one_way::<BareRing<Past>>(&pieces);
+            one_way::<BareRing<Ahead>>(&pieces);
+        }
     }
 }
 

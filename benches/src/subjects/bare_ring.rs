@@ -3,8 +3,8 @@
 //! One process copies pieces into a ring, the other copies them out, and each tells the other
 //! how many it has done on a cache line of its own. No lengths, no waits but spinning, no word
 //! to a sleeper, nothing that outlives a death. So it shows what a transport adds to two such
-//! copies, or gains by making them in a better way. It is no floor: the copies are the C
-//! library's, or go past the cache, and those that fetch lines ahead can take less time.
+//! copies, or gains by making them in a better way. The copies are the C library's, or go past
+//! the cache, or are the quickest that we know of where two processors share one.
 
 #![allow(unsafe_code, reason = "a ring in a mapping has no safe address")]
 
@@ -27,18 +27,31 @@ const RING: usize = PIECES as usize * PIECE;
 // What is compared goes through as much memory.
 const _: () = assert!(RING as u64 == Roomy::CAPACITY);
 
-/// How a piece comes into the ring, and what the tables call it.
+/// How a piece comes into the ring and out of it, and what the tables call it.
 pub trait Put: 'static {
     /// The name in the tables.
     const NAME: &'static str;
 
-    /// Copies a piece.
+    /// Copies a piece in.
     ///
     /// # Safety
     ///
     /// `to` is where a cache line begins, `PIECE` bytes are mapped there, and until the next
     /// release store of this thread nobody else accesses them.
     unsafe fn put(to: *mut u8, piece: &[u8; PIECE]);
+
+    /// Copies a piece out.
+    ///
+    /// # Safety
+    ///
+    /// `from` is where a cache line begins, `PIECE` bytes are mapped there, and until the next
+    /// release store of this thread nobody writes to them.
+    #[inline]
+    unsafe fn get(piece: &mut [u8; PIECE], from: *const u8) {
+        // SAFETY: the caller promised the bytes at `from`; `piece` is private memory, so the two do
+        // not overlap.
+        unsafe { from.copy_to_nonoverlapping(piece.as_mut_ptr(), PIECE) };
+    }
 }
 
 /// By the C library's `memcpy`, as row `memcpy` copies a message.
@@ -82,6 +95,72 @@ impl Put for Past {
         // Such stores are ordered by nothing else, not by a release store either.
         // SAFETY: SSE is part of x86-64.
         unsafe { _mm_sfence() };
+    }
+}
+
+/// By moves of 32 bytes; out of the ring with lines fetched ahead. Of some fifty pairs of ways that
+/// were tried where two processors share a cache none took less.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug)]
+pub struct Ahead;
+
+#[cfg(target_arch = "x86_64")]
+impl Ahead {
+    /// Bytes that are fetched at a time, while those before are copied.
+    const PART: usize = 2048;
+
+    /// Copies `PART` bytes.
+    ///
+    /// # Safety
+    ///
+    /// As many are mapped at both addresses, nobody writes to either meanwhile, and they do not
+    /// overlap. `to` is where 32 aligned bytes begin. The processor has AVX.
+    #[target_feature(enable = "avx")]
+    #[inline]
+    unsafe fn part(to: *mut u8, from: *const u8) {
+        use core::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_store_si256};
+        for at in (0..Self::PART).step_by(size_of::<__m256i>()) {
+            // SAFETY: within the promise; the load needs no alignment.
+            let vector = unsafe { _mm256_loadu_si256(from.wrapping_add(at).cast()) };
+            // SAFETY: within the promise, and aligned as `to` is.
+            unsafe { _mm256_store_si256(to.wrapping_add(at).cast(), vector) };
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Put for Ahead {
+    const NAME: &'static str = "bare_ring_ahead";
+
+    #[inline]
+    unsafe fn put(to: *mut u8, piece: &[u8; PIECE]) {
+        if !is_x86_feature_detected!("avx") {
+            // SAFETY: the caller's promise.
+            return unsafe { Plain::put(to, piece) };
+        }
+        for at in (0..PIECE).step_by(Self::PART) {
+            let from = piece.as_ptr().wrapping_add(at);
+            // SAFETY: parts of the piece and of what the caller promised; the processor has AVX.
+            unsafe { Self::part(to.wrapping_add(at), from) };
+        }
+    }
+
+    #[inline]
+    unsafe fn get(piece: &mut [u8; PIECE], from: *const u8) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let to = piece.as_mut_ptr();
+        if !is_x86_feature_detected!("avx") || !to.addr().is_multiple_of(32) {
+            // SAFETY: the caller's promise.
+            return unsafe { Plain::get(piece, from) };
+        }
+        for at in (0..PIECE).step_by(Self::PART) {
+            for next in (at + Self::PART..PIECE.min(at + 2 * Self::PART)).step_by(64) {
+                // SAFETY: a prefetch reads nothing that the program could see.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(next).cast()) };
+            }
+            // SAFETY: parts of the piece and of what the caller promised; the processor has AVX.
+            unsafe { Self::part(to.wrapping_add(at), from.wrapping_add(at)) };
+        }
     }
 }
 
@@ -182,10 +261,10 @@ impl<P: Put> Duplex for BareRing<P> {
             // While there is none.
             self.wait_while(self.done);
             let from = self.place()?;
-            // SAFETY: the piece is within the mapping; the sender was seen to have counted it
-            // and writes to its place only when this end has, too. `piece` is private memory,
-            // so the two do not overlap.
-            unsafe { from.cast_const().copy_to_nonoverlapping(piece.as_mut_ptr(), PIECE) };
+            // SAFETY: the piece is within the mapping and begins at a multiple of 64 KiB behind a
+            // page; the sender was seen to have counted it and writes to its place only when this
+            // end has, too.
+            unsafe { P::get(piece, from) };
             self.count();
         }
         Ok(())
@@ -220,7 +299,10 @@ mod tests {
     fn messages_go_round() {
         goes_round::<Plain>();
         #[cfg(target_arch = "x86_64")]
-        goes_round::<Past>();
+        {
+            goes_round::<Past>();
+            goes_round::<Ahead>();
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod two_queues;
 mod unix_socket;
 
 #[cfg(target_arch = "x86_64")]
-pub use bare_ring::Past;
+pub use bare_ring::{Ahead, Past};
 pub use bare_ring::{BareRing, Plain};
 pub use byte_queues::ByteQueues;
 pub use futex_words::FutexWords;
