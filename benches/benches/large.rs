@@ -17,8 +17,8 @@
 //! copy. `bare_ring`, from 64 KiB to 16 MiB, is a ring of 4 MiB without a transport around it: in
 //! and out in pieces of 64 KiB, a count of pieces on a line of each side, and nothing else. It
 //! copies in and out as `memcpy` does, `bare_ring_past` in past the cache, `bare_ring_ahead` in the
-//! quickest way that we know of where two processors share a cache. The quickest of the three is what
-//! the machine has for two copies.
+//! quickest way that we know of where two processors share a cache. The quickest of the three is the
+//! least that we know two copies to take.
 //!
 //! `large_in_turns/SIZE` is all of those up to 16 MiB but for `unix_socket` and `ipc_channel`: they
 //! take turns, and the summary has their times from there. `large_used/SIZE` and

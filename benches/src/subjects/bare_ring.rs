@@ -106,8 +106,9 @@ pub struct Ahead;
 
 #[cfg(target_arch = "x86_64")]
 impl Ahead {
-    /// Bytes that are fetched at a time, while those before are copied.
+    /// Bytes that are fetched at a time, while those before are copied. A piece is whole parts.
     const PART: usize = 2048;
+    const WHOLE: () = assert!(PIECE.is_multiple_of(Self::PART));
 
     /// Copies `PART` bytes.
     ///
@@ -118,6 +119,7 @@ impl Ahead {
     #[target_feature(enable = "avx")]
     #[inline]
     unsafe fn part(to: *mut u8, from: *const u8) {
+        const { Self::WHOLE };
         use core::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_store_si256};
         for at in (0..Self::PART).step_by(size_of::<__m256i>()) {
             // SAFETY: within the promise; the load needs no alignment.

@@ -435,8 +435,7 @@ impl End {
         }
     }
 
-    /// Wakes this end's own sleepers, whether or not their bit is there: a waker that stands
-    /// still may have taken it down and not woken them yet.
+    /// Wakes this end's own sleepers, whether or not their bit is there.
     pub(crate) fn wake_own(&self) {
         self.incoming.iter().for_each(|ring| ring.readable.broadcast());
         self.outgoing.iter().for_each(|ring| ring.writable.broadcast());

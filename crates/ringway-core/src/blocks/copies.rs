@@ -2,6 +2,7 @@
 
 use super::chain::Chain;
 use super::pool::Pool;
+use super::word::Block;
 use crate::memory::{LONG_COPY, OutOfBounds, Region, Run, Way};
 
 impl Pool {
@@ -78,15 +79,26 @@ impl Pool {
 
     /// The bytes of a chain from `at` on that lie in one block, if there are any.
     pub(crate) fn run(&self, chain: &Chain, at: usize) -> Option<Run<'_>> {
-        let mut run = None;
-        let stop = OutOfBounds { at: at as u64, len: 0 };
         let left = chain.len.checked_sub(at)?;
-        // One piece is enough.
-        let _ = self.pieces(chain, at, left, |offset, range| {
-            run = self.blocks.run(offset, range.len());
-            Err(stop)
-        });
-        run
+        let (blocks, mut begin) = chain.from(at);
+        for block in blocks {
+            let (lies, size) = self.lies(*block)?;
+            if let Some(within) = at.checked_sub(begin).filter(|within| *within < size) {
+                // No further: who asks once for each value must not walk all that is left each time.
+                return self.blocks.run(lies + within, left.min(size - within));
+            }
+            begin += size;
+        }
+        None
+    }
+
+    /// Where a block lies among the bytes of all, and how many it has.
+    #[inline]
+    fn lies(&self, block: Block) -> Option<(usize, usize)> {
+        let number = block.number();
+        let class = self.class_of(number)?;
+        let lies = usize::try_from(class.at + (number - class.first) * class.size).ok()?;
+        Some((lies, usize::try_from(class.size).ok()?))
     }
 
     /// Calls `body` for each piece of the bytes `at..at + len` that lies in one block, or in several
@@ -108,16 +120,13 @@ impl Pool {
         // Where the piece lies that the next block may be a part of, and its bytes.
         let (mut base, mut size) = (0, 0);
         for block in blocks {
-            let number = block.number();
-            let Some(class) = self.class_of(number) else { break };
-            let to_usize = |n: u64| usize::try_from(n).map_err(|_| OutOfBounds { at: n, len: 0 });
-            let lies = to_usize(class.at + (number - class.first) * class.size)?;
+            let Some((lies, bytes)) = self.lies(*block) else { break };
             if lies != base + size {
                 piece(base, begin, size)?;
                 begin += size;
                 (base, size) = (lies, 0);
             }
-            size += to_usize(class.size)?;
+            size += bytes;
             if begin + size >= end {
                 break;
             }

@@ -5,8 +5,8 @@
 //! vain takes two laps and a window of the other way, twice that if it was better in the first
 //! round. A step of it ends as soon as the writer has spent what both sides would in the way that is
 //! kept; the whole trial ends if at the end of a step the writer's time alone was half as much again.
-//! The first lap has [`COLD`] times as long: past the cache lines went to memory, and from there they
-//! come once.
+//! For the first lap the limit is [`COLD`] times as high: past the cache lines went to memory, from where
+//! they come once.
 
 use super::Way;
 

@@ -150,7 +150,9 @@ impl WriteGrant<'_> {
                 return false;
             }
             // No byte of it is ours any more.
-            spares.chain = ours.take().filter(|chain| chain.is_small());
+            if let Some(chain) = ours.take() {
+                spares.keep_chain(chain);
+            }
             true
         });
         if put { None } else { error }
@@ -356,8 +358,7 @@ fn reserve_once(
         ring.pool.find_alike(&mut chain);
         return Try::Done(Ok(WriteGrant { attachment, chain: Some(chain) }));
     }
-    let chain = Some(chain).filter(|chain| chain.is_small());
-    attachment.spares(|spares| spares.chain = chain);
+    attachment.spares(|spares| spares.keep_chain(chain));
     Try::Blocked
 }
 
@@ -429,8 +430,11 @@ pub(super) fn put_long(
         _ => wait_to_reserve(attachment, message.len(), spinner, deadline),
     }?;
     fill(&mut grant, message)?;
-    if attachment.ring.may_have_room() && grant.commit_now(Ring::try_put_chain).is_none() {
-        return Ok(());
+    if attachment.ring.may_have_room() {
+        let Some(why) = grant.commit_now(Ring::try_put_chain) else { return Ok(()) };
+        if let Try::Done(lasting) = put_failed(attachment, why, message.len()) {
+            return lasting;
+        }
     }
     grant.commit(spinner, deadline)
 }

@@ -29,11 +29,21 @@ struct Lent {
     spares: Spares,
 }
 
-/// What a thread keeps for its next grants of the ring, so that steady traffic allocates nothing.
+/// What a thread keeps for its next grants of the ring, so that steady traffic over a few rings
+/// allocates nothing. No list of blocks that takes memory of its own.
 #[derive(Default)]
 pub(super) struct Spares {
     pub(super) held: Option<Box<Held>>,
     pub(super) chain: Option<Box<Chain>>,
+}
+
+impl Spares {
+    #[inline]
+    pub(super) fn keep_chain(&mut self, chain: Box<Chain>) {
+        if chain.is_small() {
+            self.chain = Some(chain);
+        }
+    }
 }
 
 impl Drop for Lent {

@@ -127,7 +127,9 @@ impl Spares {
     /// For the next grant, unless its list of blocks takes memory of its own.
     #[inline]
     fn keep(&mut self, held: Box<Held>) {
-        self.held = Some(held).filter(|held| held.contents.0.is_small());
+        if held.contents.0.is_small() {
+            self.held = Some(held);
+        }
     }
 }
 

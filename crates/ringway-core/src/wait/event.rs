@@ -142,7 +142,8 @@ impl Event {
     /// unless somebody announced itself since or another waker has taken over.
     fn clean(&self, now: Option<u32>) {
         let Some(now) = now.filter(|now| now & ASLEEP != 0) else { return };
-        // ORDERING event-sequence (SeqCst): as above, and so is a failure.
+        // ORDERING event-sequence (SeqCst): as above. Relaxed on failure: another waker has taken over,
+        // or leaves it to one for whoever announced itself.
         let _ = self.word.compare_exchange(now, now & !ASLEEP, SeqCst, Relaxed);
     }
 

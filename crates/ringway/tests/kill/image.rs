@@ -290,7 +290,7 @@ impl Image {
     /// Sequence numbers of the two events.
     pub(crate) fn events(&self) -> [u32; 2] {
         [NOT_EMPTY, NOT_FULL]
-            .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 1)
+            .map(|at| u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes")) >> 2)
     }
 
     /// Whether a joiner of tasks may be asleep.

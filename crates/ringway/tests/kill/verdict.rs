@@ -55,7 +55,7 @@ pub(crate) fn after_death(stage: &mut Stage, alone: bool) -> Result<Seen, Fault>
         // A killed waker wakes nobody, and a killed sleeper swallows a wake-up: after any
         // death both events move on.
         let moved =
-            before.events().iter().zip(after.events()).all(|(a, b)| b.wrapping_sub(*a) << 1 != 0);
+            before.events().iter().zip(after.events()).all(|(a, b)| b.wrapping_sub(*a) << 2 != 0);
         check(moved, Kind::Hung, || "a death was not announced to the sleepers".into())?;
     }
     seen.paths = paths(&before, &after);

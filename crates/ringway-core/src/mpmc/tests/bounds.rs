@@ -83,6 +83,14 @@ fn a_piece_of_a_message_is_found_without_a_walk_through_its_blocks() {
         ring.pool.read(chain, at, &mut word).unwrap();
         assert_eq!(usize::from_le_bytes(word), at);
     });
+    // Nor does who asks for what lies together walk through all that follows.
+    chain.blocks.clone_from(&whole);
+    in_time(|| {
+        for at in (0..chain.len).step_by(256) {
+            assert!(ring.pool.run(&chain, at + 13).is_some());
+        }
+    });
+    assert!(ring.pool.run(&chain, chain.len).is_none());
     ring.pool.free_all(&whole, chain.owner);
     ring.pool.free_all(&others.blocks, others.owner);
 }
