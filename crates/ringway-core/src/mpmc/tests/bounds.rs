@@ -86,7 +86,7 @@ fn a_piece_of_a_message_is_found_without_a_walk_through_its_blocks() {
     // Nor does who asks for what lies together walk through all that follows.
     chain.blocks.clone_from(&whole);
     in_time(|| {
-        for at in (0..chain.len).step_by(256) {
+        for at in (0..chain.len).step_by(8 * 256) {
             assert!(ring.pool.run(&chain, at + 13).is_some());
         }
     });
