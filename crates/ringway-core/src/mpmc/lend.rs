@@ -39,6 +39,13 @@ pub(super) struct Spares {
 
 impl Spares {
     #[inline]
+    pub(super) fn keep_held(&mut self, held: Box<Held>) {
+        if held.is_small() {
+            self.held = Some(held);
+        }
+    }
+
+    #[inline]
     pub(super) fn keep_chain(&mut self, chain: Box<Chain>) {
         if chain.is_small() {
             self.chain = Some(chain);
@@ -98,15 +105,7 @@ impl Attachment {
     /// What this thread keeps for its next grants, if its actor is at hand; for who needs none.
     #[inline]
     pub(super) fn spares<R>(self: &Arc<Self>, body: impl FnOnce(&mut Spares) -> R) -> Option<R> {
-        let done = LENT.try_with(|lent| {
-            let mut lent = lent.try_borrow_mut().ok()?;
-            let own = match lent.first_mut() {
-                Some(first) if self.is(first) => first,
-                _ => self.find_near(&mut lent)?,
-            };
-            Some(body(&mut own.spares))
-        });
-        done.ok().flatten()
+        self.with_own(|own| Some(body(&mut own.spares)))
     }
 
     /// As [`with_actor`](Self::with_actor), if this thread's actor is at hand.
@@ -115,13 +114,19 @@ impl Attachment {
         self: &Arc<Self>,
         operation: impl FnOnce(&Ring, &mut Actor) -> R,
     ) -> Option<R> {
+        self.with_own(|own| Some(operation(&self.ring, own.actor.as_mut()?)))
+    }
+
+    /// Runs `body` with this thread's entry, if it is at hand.
+    #[inline]
+    fn with_own<R>(self: &Arc<Self>, body: impl FnOnce(&mut Lent) -> Option<R>) -> Option<R> {
         let done = LENT.try_with(|lent| {
             let mut lent = lent.try_borrow_mut().ok()?;
             let own = match lent.first_mut() {
                 Some(first) if self.is(first) => first,
                 _ => self.find_near(&mut lent)?,
             };
-            Some(operation(&self.ring, own.actor.as_mut()?))
+            body(own)
         });
         done.ok().flatten()
     }

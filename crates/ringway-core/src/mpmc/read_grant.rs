@@ -4,7 +4,6 @@ use super::attachment::Attachment;
 use super::blocking::GetError;
 use super::contents::Contents;
 use super::get::TryGet;
-use super::lend::Spares;
 use super::long::Place;
 use super::ring::Ring;
 use crate::memory::{OutOfBounds, Run};
@@ -24,7 +23,7 @@ pub struct ReadGrant {
 
 /// What a grant knows. It stays where it was written first: a grant goes up through several calls,
 /// and to move all of this each time, by wide loads right behind narrow stores, took 25 ns. What a
-/// released one had is kept for the thread's next ([`Spares`]).
+/// released one had is kept for the thread's next ([`Spares`](super::lend::Spares)).
 #[derive(Default)]
 pub(super) struct Held {
     /// Where the message is. `None` before there is one, and after the release.
@@ -41,7 +40,8 @@ pub(super) struct Held {
 impl ReadGrant {
     /// For a message at `place` that this process has just taken.
     pub(super) fn open(attachment: &Arc<Attachment>, place: Place) -> Result<Self, GetError> {
-        let mut held = Box::<Held>::default();
+        let spare = attachment.spares(|spares| spares.held.take()).flatten();
+        let mut held = spare.unwrap_or_default();
         if !attachment.ring.contents(place, &mut held.contents) {
             attachment.with_actor(|ring, actor| ring.release_taken(actor, place));
             attachment.poison();
@@ -65,7 +65,7 @@ impl ReadGrant {
                     Some(held)
                 }
                 Err(why) => {
-                    spares.keep(held);
+                    spares.keep_held(held);
                     error = why;
                     None
                 }
@@ -123,17 +123,12 @@ impl ReadGrant {
     }
 }
 
-impl Spares {
-    /// For the next grant, unless its list of blocks takes memory of its own.
-    #[inline]
-    fn keep(&mut self, held: Box<Held>) {
-        if held.contents.0.is_small() {
-            self.held = Some(held);
-        }
-    }
-}
-
 impl Held {
+    /// Whether its list of blocks takes no memory of its own.
+    pub(super) fn is_small(&self) -> bool {
+        self.contents.0.is_small()
+    }
+
     /// The message that is described is there now.
     #[inline]
     fn begin(&mut self, attachment: &Arc<Attachment>, place: Place) {
@@ -180,7 +175,7 @@ impl Held {
             } else {
                 ring.release_contents(actor, place, contents);
             }
-            spares.keep(held);
+            spares.keep_held(held);
         });
         if kept {
             // As for those in records, which `vacate` tells of.

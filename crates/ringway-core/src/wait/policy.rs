@@ -185,6 +185,8 @@ fn alone() -> bool {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::memory::{Heap, Memory};
+    use crate::wait::{Event, Waker, park};
 
     /// A look of the budget in vain, and what the sleep after it took.
     fn sleep(spinner: &mut Spinner, took: Duration) {
@@ -226,19 +228,25 @@ mod tests {
         assert!(looked < sleeps * SHORTEST * 3 / 2, "{looked:?}");
     }
 
+    /// What a spinner knows that looked shortest and waited until `ready`, which is shown the event,
+    /// for a waker that the barrier does not reach.
+    fn parked(ready: impl Fn(&Event) -> bool) -> Spinner {
+        let memory = Memory::new(Heap::new(64));
+        let event = Event::new(memory.word32(0).unwrap());
+        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
+        spinner.budget = SHORTEST;
+        let waker = || Waker { reachable: false, death_is_heard: true };
+        let until = Deadline::after(Duration::from_secs(60));
+        park(&event, &mut spinner, until, waker, || Ok::<_, ()>(ready(&event))).unwrap();
+        spinner
+    }
+
     /// Where the barrier does not reach the waker, the first sleep is a short one of its own.
     #[test]
     fn the_first_sleep_of_park_counts() {
-        let memory = crate::memory::Memory::new(crate::memory::Heap::new(64));
-        let event = crate::wait::Event::new(memory.word32(0).unwrap());
-        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
-        spinner.budget = SHORTEST;
-        let waker = || crate::wait::Waker { reachable: false, death_is_heard: true };
-        let until = Deadline::after(Duration::from_secs(60));
         let start = Instant::now();
         // There when that is over.
-        let ready = || Ok::<_, ()>(start.elapsed() > Duration::from_micros(80));
-        crate::wait::park(&event, &mut spinner, until, waker, ready).unwrap();
+        let spinner = parked(|_| start.elapsed() > Duration::from_micros(80));
         assert!(spinner.began.is_none());
     }
 
@@ -246,14 +254,7 @@ mod tests {
     /// longer than a shortest look.
     #[test]
     fn what_comes_just_before_the_sleep_counts() {
-        let memory = crate::memory::Memory::new(crate::memory::Heap::new(64));
-        let event = crate::wait::Event::new(memory.word32(0).unwrap());
-        let mut spinner = Spinner::new(WaitPolicy::Adaptive);
-        spinner.budget = SHORTEST;
-        let waker = || crate::wait::Waker { reachable: false, death_is_heard: true };
-        let until = Deadline::after(Duration::from_secs(60));
-        let ready = || Ok::<_, ()>(event.may_have_sleepers());
-        crate::wait::park(&event, &mut spinner, until, waker, ready).unwrap();
+        let spinner = parked(Event::may_have_sleepers);
         assert_eq!((spinner.began, spinner.budget), (None, LONGEST));
     }
 
