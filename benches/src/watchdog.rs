@@ -1,7 +1,7 @@
 //! Ends a measurement whose partner died or whose subject hangs.
 //!
 //! A spinning subject cannot be interrupted from its own thread. So one thread looks
-//! every `TICK` whether an armed wait is overdue or its partner has ended; then it
+//! every `TICK` whether an armed wait is overdue or its partner had ended a tick ago; then it
 //! says so, kills and reaps the partner, and ends the program with [`EXIT`]. It
 //! sleeps in between: arming is one uncontended lock, outside the timed part.
 
@@ -22,6 +22,9 @@ struct Watched {
     what: String,
     partner: Pid,
     until: Instant,
+    /// Whether the last look found that it had ended. One may have done so in order, just before
+    /// the wait is over.
+    ended: bool,
 }
 
 static WATCHED: Mutex<Option<Watched>> = Mutex::new(None);
@@ -41,7 +44,8 @@ impl Drop for Armed {
 /// Watches `partner`, a child that nobody reaps meanwhile, until the result drops.
 pub fn arm(what: &str, partner: Pid, limit: Duration) -> Armed {
     STARTED.call_once(|| drop(std::thread::spawn(watch)));
-    let watched = Watched { what: what.into(), partner, until: Instant::now() + limit };
+    let until = Instant::now() + limit;
+    let watched = Watched { what: what.into(), partner, until, ended: false };
     *WATCHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(watched);
     Armed(())
 }
@@ -49,9 +53,9 @@ pub fn arm(what: &str, partner: Pid, limit: Duration) -> Armed {
 fn watch() {
     loop {
         std::thread::sleep(TICK);
-        let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(now) = &*watched else { continue };
-        let ended = has_ended(now.partner);
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(now) = &mut *watched else { continue };
+        let ended = std::mem::replace(&mut now.ended, has_ended(now.partner));
         if !ended && Instant::now() < now.until {
             continue;
         }
