@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const PARCEL_BYTES: usize = 64 * 1024;
 /// The most descriptors in a [`Parcel`].
 const PARCEL_DESCRIPTORS: usize = 16;
+/// What a partner says once it has checked a batch and works no more. No count of messages.
+pub const CHECKED: u64 = u64::MAX;
 
 /// What the partner needs to attach to the subject.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Large messages in place, and what they are compared with: the same bytes copied once.
 
 use crate::Fallible;
-use crate::control::{Control, Parcel};
+use crate::control::{CHECKED, Control, Parcel};
 use crate::message::Message;
 use crate::partner::{Partner, Role};
 use crate::payload;
@@ -74,7 +74,9 @@ impl Session for Grants {
             self.seq += 1;
         }
         control.expect(self.seq)?;
-        Ok(start.elapsed())
+        let took = start.elapsed();
+        control.expect(CHECKED)?;
+        Ok(took)
     }
 
     fn finish(self) -> Fallible {
@@ -97,6 +99,7 @@ fn receive(control: &Control, parcel: Parcel, size: usize) -> Fallible {
         control.send(seq)?;
         let Some(others) = count.checked_sub(1) else {
             control.send(seq)?;
+            control.send(CHECKED)?;
             continue;
         };
         for _ in 0..others {
@@ -109,6 +112,7 @@ fn receive(control: &Control, parcel: Parcel, size: usize) -> Fallible {
         // Not counted: a copy of this size, to memory that the system has to find first.
         payload::check_whole(&last.to_vec(), seq - 1)?;
         last.release();
+        control.send(CHECKED)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! by the same copy that an item in place is made by.
 
 use crate::Fallible;
-use crate::control::{Control, Parcel};
+use crate::control::{CHECKED, Control, Parcel};
 use crate::message::Message;
 use crate::partner::{Partner, Role};
 use crate::payload;
@@ -113,7 +113,9 @@ impl<const HOW: u8> Session for LargeItems<HOW> {
             self.seq += 1;
         }
         control.expect(self.seq)?;
-        Ok(start.elapsed())
+        let took = start.elapsed();
+        control.expect(CHECKED)?;
+        Ok(took)
     }
 
     fn finish(self) -> Fallible {
@@ -156,6 +158,7 @@ fn receive<const HOW: u8>(control: &Control, parcel: Parcel, size: usize) -> Fal
         } else if count > 0 {
             payload::check_whole(&buffer, seq - 1)?;
         }
+        control.send(CHECKED)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! do with what it received, nor where the sender waits for the answer.
 
 use crate::Fallible;
-use crate::control::{Control, Parcel};
+use crate::control::{CHECKED, Control, Parcel};
 use crate::message::Message;
 use crate::partner::{Partner, Role};
 use crate::payload;
@@ -79,7 +79,9 @@ impl<W: Way, const HOW: u8> Session for Uses<W, HOW> {
             self.seq += 1;
         }
         control.expect(self.seq)?;
-        Ok(start.elapsed())
+        let took = start.elapsed();
+        control.expect(CHECKED)?;
+        Ok(took)
     }
 
     fn finish(self) -> Fallible {
@@ -98,6 +100,7 @@ fn receive<W: Way, const HOW: u8>(control: &Control, parcel: Parcel, size: usize
         control.send(seq)?;
         if count == 0 {
             control.send(seq)?;
+            control.send(CHECKED)?;
         }
         for left in (0..count).rev() {
             let taken = W::take(&mut receiver, &mut room)?;
@@ -124,6 +127,7 @@ fn receive<W: Way, const HOW: u8>(control: &Control, parcel: Parcel, size: usize
                 control.send(seq)?;
                 payload::check_whole(&taken.whole(), seq - 1)?;
                 taken.release();
+                control.send(CHECKED)?;
             }
         }
     }
