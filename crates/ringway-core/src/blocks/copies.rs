@@ -3,7 +3,10 @@
 use super::chain::Chain;
 use super::pool::Pool;
 use super::word::Block;
-use crate::memory::{LONG_COPY, OutOfBounds, Region, Run, Way};
+use crate::memory::{LONG_COPY, OutOfBounds, ReadTimes, Region, Run, Way};
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl Pool {
     /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
@@ -36,7 +39,17 @@ impl Pool {
     /// time: the copy may hold anything, and is private.
     pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         check(chain, at, dst.len())?;
-        let way = self.read_times.way(dst.len());
+        let behind = at + dst.len();
+        let ahead = ReadTimes::ahead(dst.len(), chain.len - behind);
+        if ahead > 0 {
+            self.pieces(chain, behind, ahead, |offset, range| {
+                (offset..offset + range.len())
+                    .step_by(LINE)
+                    .for_each(|at| self.blocks.prefetch(at));
+                Ok(())
+            })?;
+        }
+        let way = self.read_times.way_of(dst.len(), ahead);
         self.pieces(chain, at, dst.len(), |offset, range| {
             copy_out_at(&self.blocks, way, offset, &mut dst[range])
         })

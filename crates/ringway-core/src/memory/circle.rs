@@ -5,6 +5,9 @@ use super::anywhere::{read_short, write_short};
 use super::{OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// A [`Region`] whose length is a power of two. Every position names a word of it, so there
 /// is nothing to check and nothing to go wrong on the way of a message.
 #[derive(Clone)]
@@ -54,6 +57,14 @@ impl Circle {
     #[inline]
     pub fn prefetch(&self, pos: u64) {
         self.region.prefetch(self.index(pos));
+    }
+
+    /// As [`prefetch`](Self::prefetch), of all lines of `len` bytes.
+    #[inline]
+    pub fn prefetch_all(&self, pos: u64, len: usize) {
+        for offset in (0..len).step_by(LINE) {
+            self.prefetch(pos.wrapping_add(offset as u64));
+        }
     }
 
     /// As [`prefetch`](Self::prefetch), to be written soon: it leaves other processors' caches.

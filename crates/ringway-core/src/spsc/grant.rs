@@ -73,7 +73,12 @@ impl<'a> Payload<'a> {
     pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let at = self.at(offset, dst.len())?;
         let way = match self.side {
-            Side::Consumer(times) => times.way(dst.len()),
+            Side::Consumer(times) => {
+                let behind = offset + dst.len();
+                let ahead = ReadTimes::ahead(dst.len(), self.len - behind);
+                self.data.prefetch_all(self.pos.wrapping_add(behind as u64), ahead);
+                times.way_of(dst.len(), ahead)
+            }
             Side::Producer(_) => Way::Past,
         };
         self.data.read_at(way, at, dst)
