@@ -3,7 +3,7 @@
 use super::chain::Chain;
 use super::pool::Pool;
 use super::word::Block;
-use crate::memory::{LONG_COPY, OutOfBounds, ReadTimes, Region, Run, Way};
+use crate::memory::{LONG_COPY, Out, OutOfBounds, ReadTimes, Region, Run, Way};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -49,9 +49,31 @@ impl Pool {
                 Ok(())
             })?;
         }
-        let way = self.read_times.way_of(dst.len(), ahead);
+        let how = self.read_times.out_of_piece(dst.len(), ahead);
+        self.read_by(how, chain, at, dst)
+    }
+
+    /// As [`read`](Self::read), of a part of a message of `message` bytes that is streamed.
+    pub(crate) fn read_part(
+        &self,
+        message: u64,
+        chain: &Chain,
+        at: usize,
+        dst: &mut [u8],
+    ) -> Result<(), OutOfBounds> {
+        check(chain, at, dst.len())?;
+        self.read_by(self.read_times.out(dst.len(), message), chain, at, dst)
+    }
+
+    fn read_by(
+        &self,
+        how: Out,
+        chain: &Chain,
+        at: usize,
+        dst: &mut [u8],
+    ) -> Result<(), OutOfBounds> {
         self.pieces(chain, at, dst.len(), |offset, range| {
-            copy_out_at(&self.blocks, way, offset, &mut dst[range])
+            copy_out_at(&self.blocks, how, offset, &mut dst[range])
         })
     }
 
@@ -160,7 +182,7 @@ fn check(chain: &Chain, at: usize, len: usize) -> Result<(), OutOfBounds> {
 /// [`Region::copy_out_by`].
 pub(crate) fn copy_out_at(
     region: &Region,
-    way: Way,
+    how: Out,
     at: usize,
     dst: &mut [u8],
 ) -> Result<(), OutOfBounds> {
@@ -171,5 +193,5 @@ pub(crate) fn copy_out_at(
         region.copy_out(at & !7, &mut bytes)?;
         head.copy_from_slice(&bytes[at % 8..at % 8 + head.len()]);
     }
-    region.copy_out_by(way, at.next_multiple_of(8), rest)
+    region.copy_out_by(how, at.next_multiple_of(8), rest)
 }

@@ -7,7 +7,7 @@
 //! Programs that use a message where it lies ask for one value after the other. Those have a way
 //! of their own, without calls.
 
-use super::{OutOfBounds, Region, Way};
+use super::{Out, OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::Relaxed;
 
@@ -102,12 +102,12 @@ impl Region {
     /// # Errors
     ///
     /// [`OutOfBounds`]; `dst` is as it was.
-    pub fn read_at(&self, way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn read_at(&self, how: Out, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         self.inside(at, dst.len())?;
         let (head, _) = split(at, dst.len());
         let (head, rest) = dst.split_at_mut(head);
         self.read_value(at, head);
-        if rest.is_empty() { Ok(()) } else { self.copy_out_by(way, at + head.len(), rest) }
+        if rest.is_empty() { Ok(()) } else { self.copy_out_by(how, at + head.len(), rest) }
     }
 
     /// As [`read_at`](Self::read_at), of bytes within one word or a few whole words. Says whether
@@ -138,7 +138,7 @@ fn split(at: usize, len: usize) -> (usize, usize) {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use crate::memory::{Heap, Memory, Way};
+    use crate::memory::{Heap, Memory, Out, Way};
 
     /// What `Run` relies on.
     #[test]
@@ -173,17 +173,17 @@ mod tests {
                 let rest = all[..at].iter().chain(&all[at + len..]);
                 assert!(rest.copied().all(|byte| byte == 0xEE), "{len} bytes at {at}");
                 let mut back = vec![0; len];
-                region.read_at(Way::Past, at, &mut back).unwrap();
+                region.read_at(Out::Past, at, &mut back).unwrap();
                 assert_eq!(back, src);
             }
         }
         assert!(
             region.write_at(Way::Past, SIZE, &[]).is_ok()
-                && region.read_at(Way::Past, SIZE, &mut []).is_ok()
+                && region.read_at(Out::Past, SIZE, &mut []).is_ok()
         );
         for (at, len) in [(SIZE, 1), (SIZE - 3, 4), (usize::MAX, 1), (SIZE + 1, 0)] {
             assert!(region.write_at(Way::Past, at, &vec![0; len]).is_err());
-            assert!(region.read_at(Way::Past, at, &mut vec![0; len]).is_err());
+            assert!(region.read_at(Out::Past, at, &mut vec![0; len]).is_err());
         }
     }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "an index that cannot be out of bounds needs no check")]
 
 use super::anywhere::{read_short, write_short};
-use super::{OutOfBounds, Region, Way};
+use super::{Out, OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
 
 /// Bytes of a cache line.
@@ -97,16 +97,16 @@ impl Circle {
     ///
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
-    pub fn copy_out(&self, way: Way, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_out(&self, how: Out, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let at = self.index(pos);
         if dst.len() <= self.region.len() - at {
             // SAFETY: `index` gives a multiple of 8 inside.
             let spot = unsafe { self.region.spot(at) };
             // SAFETY: `dst` ends inside.
-            unsafe { spot.copy_out_by(way, 0, dst) };
+            unsafe { spot.copy_out_by(how, 0, dst) };
             return Ok(());
         }
-        self.copy_out_round(way, at, dst)
+        self.copy_out_round(how, at, dst)
     }
 
     pub(super) fn region(&self) -> &Region {
@@ -160,17 +160,17 @@ impl Circle {
     ///
     /// [`OutOfBounds`] if it is longer than the circle. Part of it was copied.
     #[inline]
-    pub fn read_at(&self, way: Way, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn read_at(&self, how: Out, pos: u64, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         if dst.len() as u64 <= self.len() && read_short(self.words(), self.byte(pos), dst) {
             return Ok(());
         }
         if pos.is_multiple_of(8) && dst.len().is_multiple_of(8) {
-            return self.copy_out(way, pos, dst);
+            return self.copy_out(how, pos, dst);
         }
         let (at, first) = self.split(pos, dst.len());
         let (before, after) = dst.split_at_mut(first);
-        self.region.read_at(way, at, before)?;
-        if after.is_empty() { Ok(()) } else { self.region.read_at(way, 0, after) }
+        self.region.read_at(how, at, before)?;
+        if after.is_empty() { Ok(()) } else { self.region.read_at(how, 0, after) }
     }
 
     /// Where the up to two parts of `len` bytes from `pos` on lie, as [`Region::pointer`]
@@ -192,10 +192,10 @@ impl Circle {
 
     #[cold]
     #[inline(never)]
-    fn copy_out_round(&self, way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    fn copy_out_round(&self, how: Out, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let (before, after) = dst.split_at_mut(self.region.len() - at);
-        self.region.copy_out_by(way, at, before)?;
-        self.region.copy_out_by(way, 0, after)
+        self.region.copy_out_by(how, at, before)?;
+        self.region.copy_out_by(how, 0, after)
     }
 }
 
@@ -239,17 +239,17 @@ mod tests {
                 let src: Vec<u8> = (1..=len).collect();
                 circle.write_at(Way::Past, pos, &src).unwrap();
                 let mut all = [0; 128];
-                circle.read_at(Way::Past, pos, &mut all).unwrap();
+                circle.read_at(Out::Past, pos, &mut all).unwrap();
                 let (there, rest) = all.split_at(src.len());
                 assert_eq!(there, src, "{len} bytes at {pos}");
                 assert!(rest.iter().all(|byte| *byte == 0xEE), "{len} bytes at {pos}");
                 let mut back = vec![0; src.len()];
-                circle.read_at(Way::Past, pos, &mut back).unwrap();
+                circle.read_at(Out::Past, pos, &mut back).unwrap();
                 assert_eq!(back, src, "{len} bytes at {pos}");
             }
         }
         assert!(small.write_at(Way::Past, 0, &[0; 24]).is_err());
-        assert!(small.read_at(Way::Past, 0, &mut [0; 24]).is_err());
+        assert!(small.read_at(Out::Past, 0, &mut [0; 24]).is_err());
     }
 
     #[test]
@@ -260,11 +260,11 @@ mod tests {
                 let src: Vec<u8> = (0..len).map(|i| u8::try_from(i + 1).unwrap()).collect();
                 circle.copy_in(Way::Past, pos, &src).unwrap();
                 let mut back = vec![0; len];
-                circle.copy_out(Way::Through, pos, &mut back).unwrap();
+                circle.copy_out(Out::Through, pos, &mut back).unwrap();
                 assert_eq!(back, src, "{len} bytes at {pos}");
             }
             assert!(circle.copy_in(Way::Past, pos, &[0; 129]).is_err());
-            assert!(circle.copy_out(Way::Through, pos, &mut [0; 129]).is_err());
+            assert!(circle.copy_out(Out::Through, pos, &mut [0; 129]).is_err());
         }
     }
 }

@@ -12,9 +12,11 @@
 
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 use super::LONG_COPY;
-use super::Way;
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-use super::lines::{FAR_AHEAD, LINE, into_lines, move_lines, out_of_lines};
+use super::lines::{
+    FAR_AHEAD, LINE, away_from_lines, drain, into_lines, move_lines, out_of_lines, stream_lines,
+};
+use super::{Out, Way};
 use crate::sync::Ordering::Relaxed;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
@@ -76,6 +78,7 @@ unsafe fn past_cache(to: NonNull<u8>, src: &[u8]) {
         // SAFETY: `to` is where a line begins, `lines` are whole ones; within the promise. No
         // slice into shared memory exists, so the two do not overlap.
         unsafe { stream_lines(to.as_ptr(), lines.as_ptr(), lines.len()) };
+        drain();
     }
     // SAFETY: within the promise.
     let to = unsafe { to.add(lines.len()) };
@@ -122,30 +125,34 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
     }
 }
 
-/// As [`out_of_shared`], of bytes that a writer copied in this way.
+/// As [`out_of_shared`], as [`Out`] says.
 ///
 /// # Safety
 ///
 /// As there.
 #[inline]
-pub(super) unsafe fn out_of_shared_by(way: Way, from: NonNull<u8>, dst: &mut [u8]) {
+pub(super) unsafe fn out_of_shared_by(how: Out, from: NonNull<u8>, dst: &mut [u8]) {
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-    if way == Way::Through && dst.len() >= FAR_AHEAD {
-        // SAFETY: the caller's promise.
-        return unsafe { out_of_lines(from, dst) };
-    }
-    // Pieces of a message that is read in place: 64 KiB in pieces of 4 KiB take the two sides 3.0 us.
-    // By `rep movsb` they took 2.4 in one half of the runs and 5.4 in the other, where the writer's
-    // next stores to those lines were slow.
-    #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-    let (from, dst) = if way == Way::Through && dst.len() >= LINE {
-        // SAFETY: the caller's promise.
-        unsafe { out_in_blocks(from, dst) }
-    } else {
-        (from, dst)
+    let (from, dst) = match how {
+        Out::Away if dst.len() >= FAR_AHEAD => {
+            // SAFETY: the caller's promise.
+            return unsafe { away_from_lines(from, dst) };
+        }
+        Out::Through if dst.len() >= FAR_AHEAD => {
+            // SAFETY: the caller's promise.
+            return unsafe { out_of_lines(from, dst) };
+        }
+        // Pieces of a message that is read in place: 64 KiB in pieces of 4 KiB take the two sides
+        // 3.0 us. By `rep movsb` they took 2.4 in one half of the runs and 5.4 in the other, where the
+        // writer's next stores to those lines were slow.
+        Out::Away | Out::Through if dst.len() >= LINE => {
+            // SAFETY: the caller's promise.
+            unsafe { out_in_blocks(from, dst) }
+        }
+        _ => (from, dst),
     };
     #[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
-    let _ = way;
+    let _ = how;
     // SAFETY: the caller's promise.
     unsafe { out_of_shared(from, dst) };
 }
@@ -232,45 +239,6 @@ unsafe fn word_at<'a>(base: NonNull<u8>, i: usize) -> &'a AtomicU64 {
     unsafe { at.as_ref() }
 }
 
-/// Copies `len` bytes upwards by stores that go past the cache. They become visible in any
-/// order, unlike all others of this processor; the fence at the end makes them visible
-/// before what is stored later, so that a release store publishes them like any others.
-///
-/// # Safety
-///
-/// As [`rep_movsb`]; `len` is a multiple of 64 and not 0, `to` one of 16.
-#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-#[inline]
-unsafe fn stream_lines(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: as in `rep_movsb`; the registers are declared as changed.
-    unsafe {
-        core::arch::asm!(
-            "2:",
-            "movups {a}, [rsi]",
-            "movups {b}, [rsi + 16]",
-            "movups {c}, [rsi + 32]",
-            "movups {d}, [rsi + 48]",
-            "movntps [rdi], {a}",
-            "movntps [rdi + 16], {b}",
-            "movntps [rdi + 32], {c}",
-            "movntps [rdi + 48], {d}",
-            "add rsi, 64",
-            "add rdi, 64",
-            "sub rcx, 64",
-            "jnz 2b",
-            "sfence",
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            inout("rcx") len => _,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            options(nostack),
-        );
-    }
-}
-
 /// Copies `len` bytes upwards.
 ///
 /// # Safety
@@ -296,7 +264,7 @@ unsafe fn rep_movsb(to: *mut u8, from: *const u8, len: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Heap, Memory, Storage, Way};
+    use super::super::{Heap, Memory, Out, Storage, Way};
 
     #[test]
     fn every_length_round_trips_and_touches_no_neighbour() {
@@ -354,16 +322,20 @@ mod tests {
             assert_eq!(all[at..at + len], src[at..], "{len} at {at}, {way:?}");
             let end = at + len.next_multiple_of(8);
             assert!(all[..at].iter().chain(&all[end..]).all(|b| *b == 0xEE), "{len} at {at}");
-            let mut back = vec![0xDD; len + 2];
-            region.copy_out_by(way, at, &mut back[1..=len]).unwrap();
-            assert_eq!(back[1..=len], src[at..], "{len} from {at}");
-            assert_eq!((back[0], back[len + 1]), (0xDD, 0xDD), "{len} from {at}");
+            for how in [Out::Through, Out::Away, Out::Past] {
+                let mut back = vec![0xDD; len + 2];
+                region.copy_out_by(how, at, &mut back[1..=len]).unwrap();
+                assert_eq!(back[1..=len], src[at..], "{len} from {at}, {how:?}");
+                assert_eq!((back[0], back[len + 1]), (0xDD, 0xDD), "{len} from {at}, {how:?}");
+            }
         }
         let region = Memory::new(Heap::new(size)).region(0, size as u64).unwrap();
         for way in [Way::Past, Way::Through] {
             assert!(region.copy_in_by(way, 8, &vec![0; size]).is_err());
             assert!(region.copy_in_by(way, 4, &[1]).is_err());
-            assert!(region.copy_out_by(way, 8, &mut vec![0; size]).is_err());
+        }
+        for how in [Out::Through, Out::Away, Out::Past] {
+            assert!(region.copy_out_by(how, 8, &mut vec![0; size]).is_err());
         }
     }
 

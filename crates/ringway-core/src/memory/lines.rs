@@ -50,7 +50,7 @@ pub(super) unsafe fn into_lines(to: NonNull<u8>, src: &[u8]) {
     };
     // SAFETY: the caller's promise, and a live slice; the two do not overlap, for no slice into
     // shared memory exists.
-    unsafe { by_lines(to, from, len, 2, fetch) };
+    unsafe { by_lines(moves(), to, from, len, 2, fetch) };
 }
 
 /// Copies from `from` to `dst`. While one part is copied, the lines of the next are fetched.
@@ -60,14 +60,45 @@ pub(super) unsafe fn into_lines(to: NonNull<u8>, src: &[u8]) {
 /// `dst.len()` bytes are mapped at `from`; `dst` has [`FAR_AHEAD`] at least.
 #[inline(never)]
 pub(super) unsafe fn out_of_lines(from: NonNull<u8>, dst: &mut [u8]) {
+    // SAFETY: the caller's promise.
+    unsafe { out_by(moves(), from, dst) };
+}
+
+/// As [`out_of_lines`], past the cache.
+///
+/// # Safety
+///
+/// As there.
+#[inline(never)]
+pub(super) unsafe fn away_from_lines(from: NonNull<u8>, dst: &mut [u8]) {
+    // SAFETY: the caller's promise.
+    unsafe { out_by(stream_lines, from, dst) };
+    // Whoever is given `dst` next, by a release store, sees it.
+    drain();
+}
+
+/// # Safety
+///
+/// As [`out_of_lines`]; as [`by_lines`] for `moves`.
+#[inline]
+unsafe fn out_by(moves: Moves, from: NonNull<u8>, dst: &mut [u8]) {
     let (to, from, len) = (dst.as_mut_ptr(), from.as_ptr(), dst.len());
     let fetch = |at| {
         let line = from.wrapping_add(at);
         // SAFETY: a prefetch reads nothing that the program could see; SSE is part of x86-64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
     };
-    // SAFETY: as in `into_lines`.
-    unsafe { by_lines(to, from, len, 1, fetch) };
+    // SAFETY: as in `into_lines`; the caller's promise.
+    unsafe { by_lines(moves, to, from, len, 1, fetch) };
+}
+
+/// Copies some whole lines.
+type Moves = unsafe fn(*mut u8, *const u8, usize);
+
+/// The quickest through the cache.
+#[inline]
+fn moves() -> Moves {
+    if is_x86_feature_detected!("avx") { move_wide_lines } else { move_lines }
 }
 
 /// Copies `len` bytes, of which the lines of the destination are whole moves. Calls `fetch` for
@@ -75,10 +106,17 @@ pub(super) unsafe fn out_of_lines(from: NonNull<u8>, dst: &mut [u8]) {
 ///
 /// # Safety
 ///
-/// As [`move_lines`], but that `len` is any number from [`LINE`] on.
+/// As [`move_lines`], but that `len` is any number from [`LINE`] on. The processor has what `moves`
+/// needs, which is safe where `move_lines` is and `to` is where a line begins.
 #[inline]
-unsafe fn by_lines(to: *mut u8, from: *const u8, len: usize, ahead: usize, fetch: impl Fn(usize)) {
-    let moves = if is_x86_feature_detected!("avx") { move_wide_lines } else { move_lines };
+unsafe fn by_lines(
+    moves: Moves,
+    to: *mut u8,
+    from: *const u8,
+    len: usize,
+    ahead: usize,
+    fetch: impl Fn(usize),
+) {
     let begin = to.addr().wrapping_neg() % LINE;
     let end = len - (len - begin) % LINE;
     // The first and the last line's worth, wherever they lie. The rest writes parts of them again.
@@ -89,8 +127,8 @@ unsafe fn by_lines(to: *mut u8, from: *const u8, len: usize, ahead: usize, fetch
     for at in (begin..end).step_by(PART) {
         let next = at + ahead * PART;
         (next..len.min(next + PART)).step_by(LINE).for_each(&fetch);
-        // SAFETY: whole lines, one at least, that end at or before `end`, which is within `len`.
-        // The processor has what `moves` needs.
+        // SAFETY: whole lines, one at least, that begin where a line of the destination does and end at
+        // or before `end`, which is within `len`. The processor has what `moves` needs.
         unsafe { moves(to.wrapping_add(at), from.wrapping_add(at), PART.min(end - at)) };
     }
 }
@@ -162,4 +200,49 @@ unsafe fn move_wide_lines(to: *mut u8, from: *const u8, len: usize) {
             options(nostack),
         );
     }
+}
+
+/// As [`move_lines`], by stores that go past the cache. They become visible in any order, unlike all
+/// others of this processor, until [`drain`].
+///
+/// # Safety
+///
+/// As there; `to` is a multiple of 16.
+#[inline]
+pub(super) unsafe fn stream_lines(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: as in `move_lines`.
+    unsafe {
+        core::arch::asm!(
+            "2:",
+            "movups {a}, [rsi]",
+            "movups {b}, [rsi + 16]",
+            "movups {c}, [rsi + 32]",
+            "movups {d}, [rsi + 48]",
+            "movntps [rdi], {a}",
+            "movntps [rdi + 16], {b}",
+            "movntps [rdi + 32], {c}",
+            "movntps [rdi + 48], {d}",
+            "add rsi, 64",
+            "add rdi, 64",
+            "sub rcx, 64",
+            "jnz 2b",
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            inout("rcx") len => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack),
+        );
+    }
+}
+
+/// Makes what was stored past the cache visible before what is stored later, so that a release store
+/// publishes it like anything else.
+#[inline]
+pub(super) fn drain() {
+    // SAFETY: a fence; SSE is part of x86-64. The compiler must assume that it reads and writes any
+    // memory, and keeps it where it is.
+    unsafe { core::arch::asm!("sfence", options(nostack, preserves_flags)) };
 }

@@ -1,7 +1,7 @@
 //! [`Memory`] under loom: every word is one of loom's atomics, made at first use and
 //! found again by its offset, so that two handles on one offset share it.
 
-use super::{OutOfBounds, Storage, Way, check};
+use super::{Out, OutOfBounds, Storage, Way, check};
 use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::ops::Deref;
 use std::collections::HashMap;
@@ -190,7 +190,7 @@ impl Region {
     }
 
     /// A model has no caches.
-    pub fn copy_out_by(&self, _way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_out_by(&self, _how: Out, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         self.copy_out(at, dst)
     }
 
@@ -236,8 +236,8 @@ impl<'a> Spot<'a> {
         self.region.copy_in_by(way, self.at + offset, src).expect("inside");
     }
 
-    pub(super) unsafe fn copy_out_by(self, way: Way, offset: usize, dst: &mut [u8]) {
-        self.region.copy_out_by(way, self.at + offset, dst).expect("inside");
+    pub(super) unsafe fn copy_out_by(self, how: Out, offset: usize, dst: &mut [u8]) {
+        self.region.copy_out_by(how, self.at + offset, dst).expect("inside");
     }
 
     pub(super) unsafe fn copy_out(self, offset: usize, dst: &mut [u8]) {

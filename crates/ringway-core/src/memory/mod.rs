@@ -30,10 +30,10 @@
 //!   not; a race gives a mix of old and new bytes. The private side of a copy is a live
 //!   slice, exclusively borrowed where it is written. A library `memcpy` would be the same
 //!   instructions, and undefined: the compiler may assume that its source stands still.
-//!   Long copies for another process may be made of stores that go past the cache (`movntps`;
-//!   `stores` says when). The processor orders those with nothing, so a release store would publish
-//!   them too early; each such copy ends with the fence that orders them (`sfence`) in the
-//!   same block. Whoever acquires the store then sees them like any others.
+//!   Long copies may be made of stores that go past the cache (`movntps`; `Stores` and `Out` say
+//!   when). The processor orders those with nothing, so a release store would publish them too early;
+//!   each such copy ends with the fence that orders them (`sfence`), before the function returns.
+//!   Whoever acquires the store then sees them like any others.
 //! * No `&[u8]`, no `&mut [u8]`, no `&T` of anything else, no `read_volatile`: none of them
 //!   says what is true of these bytes. `.ci/gates` refuses them, and any use of unsafe code
 //!   in a file that had none; `.ci/gates-red` shows that it does.
@@ -77,6 +77,7 @@
 //! and AddressSanitizer. Under loom the words are loom's own (`loom_memory`).
 
 mod anywhere;
+mod caches;
 mod circle;
 #[cfg(not(loom))]
 mod copy;
@@ -105,7 +106,7 @@ pub use loom_memory::{Memory, Region, Word32, Word64, WordArray};
 
 pub use circle::Circle;
 pub use heap::Heap;
-pub use read_times::ReadTimes;
+pub use read_times::{Out, ReadTimes};
 pub use records::{Record, Records};
 pub use run::Run;
 pub use stores::{LONG_COPY, Stores, Way};

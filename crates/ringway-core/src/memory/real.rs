@@ -1,7 +1,7 @@
 //! [`Memory`] over real bytes: pointers checked once, then used without a check.
 #![allow(unsafe_code, reason = "the one place that turns offsets into pointers")]
 
-use super::{OutOfBounds, Storage, Way, check, copy};
+use super::{Out, OutOfBounds, Storage, Way, check, copy};
 use crate::sync::{AtomicU32, AtomicU64};
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -271,10 +271,10 @@ impl Region {
 
     /// As [`copy_out`](Self::copy_out), of bytes that were copied in in this way.
     #[inline]
-    pub fn copy_out_by(&self, way: Way, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub fn copy_out_by(&self, how: Out, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let from = self.span(at, dst.len())?;
         // SAFETY: as in `copy_in`.
-        unsafe { copy::out_of_shared_by(way, from, dst) }
+        unsafe { copy::out_of_shared_by(how, from, dst) }
         Ok(())
     }
 
@@ -382,11 +382,11 @@ impl<'a> Spot<'a> {
     ///
     /// As [`copy_in`](Self::copy_in).
     #[inline]
-    pub(super) unsafe fn copy_out_by(self, way: Way, offset: usize, dst: &mut [u8]) {
+    pub(super) unsafe fn copy_out_by(self, how: Out, offset: usize, dst: &mut [u8]) {
         // SAFETY: inside by the caller's promise.
         let from = unsafe { self.at.add(offset) };
         // SAFETY: as in `copy_in`.
-        unsafe { copy::out_of_shared_by(way, from, dst) }
+        unsafe { copy::out_of_shared_by(how, from, dst) }
     }
 
     /// As [`Region::copy_out`], `offset` bytes from here.

@@ -23,7 +23,7 @@ use super::slot::from_word;
 use super::stream::LONGEST_STREAM;
 use super::word::{Announcement, Meta, Phase, State, marks};
 use crate::blocks::{Blocks, Chain, Descriptor};
-use crate::memory::{OutOfBounds, Region, Way};
+use crate::memory::{Out, OutOfBounds, Region};
 use crate::peer::{Actor, Committed, Take};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, spin_hint};
@@ -117,7 +117,7 @@ impl Cell<'_> {
             return Ok(());
         }
         let first = self.at + at::slot::PAYLOAD;
-        crate::blocks::copy_out_at(self.region, Way::Past, first + from, dst)
+        crate::blocks::copy_out_at(self.region, Out::Past, first + from, dst)
     }
 
     pub(super) fn copy_in(&self, src: &[u8]) -> Result<(), OutOfBounds> {

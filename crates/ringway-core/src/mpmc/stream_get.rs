@@ -202,7 +202,7 @@ impl Ring {
             to.resize(end, 0);
         }
         let begun = self.pool.read_times().begin(many);
-        let read = self.pool.read(&stream.chain, at, &mut to[begin..end]);
+        let read = self.pool.read_part(len, &stream.chain, at, &mut to[begin..end]);
         self.pool.read_times().end(begun, many);
         if read.is_err() {
             return Got::Corrupted;

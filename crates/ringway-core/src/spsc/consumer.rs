@@ -13,6 +13,8 @@ pub struct Consumer {
     pub(super) pos: u64,
     /// Up to where lines were fetched ahead.
     pub(super) fetched: u64,
+    /// Bytes of the last message that was streamed, as its sender said. Says only how copies are made.
+    message: u64,
 }
 
 impl Consumer {
@@ -29,7 +31,7 @@ impl Consumer {
             return Err(Corrupted("read_pos is not a multiple of 8"));
         }
         let capacity = ring.capacity();
-        Ok(Self { ring, capacity, pos, fetched: pos })
+        Ok(Self { ring, capacity, pos, fetched: pos, message: 0 })
     }
 
     /// The shared part.
@@ -88,6 +90,9 @@ impl Consumer {
     /// If `dst` is not as long as the payload.
     #[inline]
     pub fn take(&mut self, head: Head, dst: &mut [u8]) {
+        if let Piece::First { total } = head.piece {
+            self.message = total;
+        }
         self.copy(head, dst);
         self.release(head);
     }
@@ -103,7 +108,9 @@ impl Consumer {
         let at = self.pos.wrapping_add(framing);
         let (times, data) = (&self.ring.read_times, &self.ring.data);
         let begun = times.begin(dst.len());
-        let fitted = data.copy_out(times.way(dst.len()), at, dst);
+        let whole = head.piece == Piece::Whole;
+        let message = if whole { dst.len() as u64 } else { self.message };
+        let fitted = data.copy_out(times.out(dst.len(), message), at, dst);
         times.end(begun, dst.len());
         debug_assert!(fitted.is_ok());
     }

@@ -7,7 +7,7 @@
 use super::chunk::{self, HEADER, Head, Piece, TOTAL, span};
 use super::producer::RESERVE;
 use super::{Consumer, Producer, PushError};
-use crate::memory::{Circle, LONG_COPY, OutOfBounds, ReadTimes, Run, Stores, Way};
+use crate::memory::{Circle, LONG_COPY, Out, OutOfBounds, ReadTimes, Run, Stores, Way};
 
 /// The payload of one chunk where it lies: in two parts if it goes round the end of the
 /// ring. Bytes are copied in and out, never borrowed: the other process may write them.
@@ -72,16 +72,16 @@ impl<'a> Payload<'a> {
     #[inline]
     pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let at = self.at(offset, dst.len())?;
-        let way = match self.side {
+        let how = match self.side {
             Side::Consumer(times) => {
                 let behind = offset + dst.len();
                 let ahead = ReadTimes::ahead(dst.len(), self.len - behind);
                 self.data.prefetch_all(self.pos.wrapping_add(behind as u64), ahead);
-                times.way_of(dst.len(), ahead)
+                times.out_of_piece(dst.len(), ahead)
             }
-            Side::Producer(_) => Way::Past,
+            Side::Producer(_) => Out::Past,
         };
-        self.data.read_at(way, at, dst)
+        self.data.read_at(how, at, dst)
     }
 
     /// Its bytes from `offset` on, up to where it goes round the end of the ring; none if there
