@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// A subject and the processes that use it, ready to be timed.
 pub trait Session: Sized {
-    /// Moves `items` items and says how long that took. When it returns nobody works any more, on
-    /// checks that are not counted say: the next batch may be another session's.
+    /// Moves `items` items and says how long that took. When it returns the processes are idle, and
+    /// checks that are not counted are over: the next batch may be another session's.
     ///
     /// # Errors
     ///

@@ -99,7 +99,11 @@ struct Player<'t> {
 fn warm(session: &mut dyn Running, batch: Duration) -> Fallible {
     let items = calibrate(session, batch / 4)?;
     let mut took = Duration::ZERO;
-    while took < WARM_UP * batch {
+    // No more than that many: a batch may say that it took nothing.
+    for _ in 0..8 * WARM_UP {
+        if took >= WARM_UP * batch {
+            break;
+        }
         took += session.batch(items)?;
     }
     Ok(())

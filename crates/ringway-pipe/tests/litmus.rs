@@ -7,7 +7,7 @@
 mod common;
 
 use common::{Scene, fork};
-use ringway_core::memory::Memory;
+use ringway_core::memory::{Memory, Out, Way};
 use ringway_core::mpmc::{Geometry, Options, Ring};
 use ringway_core::peer::Identity;
 use ringway_core::segment::{BODY, Kind, NewSegment, PARAMS, Place, Spec};
@@ -15,6 +15,8 @@ use ringway_core::spsc::{CONTROL_LEN, Consumer, Direction, Head, Piece, Producer
 use ringway_core::sync::AtomicU64;
 use ringway_core::sync::Ordering::{Acquire, Relaxed, Release};
 use ringway_core::wait::{Event, barrier};
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
 use std::time::{Duration, Instant};
 
 /// Words of a message: enough that a copy takes a while.
@@ -117,12 +119,60 @@ fn a_chunk_is_whole_and_not_overwritten() {
     chunks(16 << 10, WORDS);
 }
 
-/// ring-publish: copies of more than a page are made of stores that no release store orders,
-/// and of a fence that does. Fails without the fence.
+/// ring-publish: copies of more than a page may be made of stores that no release store orders, and
+/// of a fence that does.
 #[test]
 fn a_long_chunk_is_whole_and_not_overwritten() {
     let _scene = Scene::begin();
     chunks(64 << 10, 1200);
+}
+
+/// The same without a ring, which might choose the other way. Fails without the fence.
+#[test]
+fn a_copy_past_the_cache_is_whole() {
+    let _scene = Scene::begin();
+    const WORDS: usize = 1200;
+    let memory = shared(4096 + 8 * WORDS as u64);
+    let word = |at: u64| memory.word64(BODY + at).unwrap();
+    let (there, back) = (word(0), word(128));
+    let region = memory.region(BODY + 4096, 8 * WORDS as u64).unwrap();
+    let child = {
+        let (there, back, region) = (there.clone(), back.clone(), region.clone());
+        fork(move || {
+            let start = Instant::now();
+            for n in 1_u64.. {
+                let last = n % 64 == 0 && start.elapsed() > TIME;
+                let word = if last { 0 } else { n };
+                let bytes = word.to_ne_bytes().repeat(WORDS);
+                region.copy_in_by(Way::Past, 0, &bytes).unwrap();
+                there.store(n, Release);
+                until(|| back.load(Acquire) == n);
+                if last {
+                    return;
+                }
+            }
+        })
+    };
+    let (mut late, mut torn) = (0_u64, 0_u64);
+    for n in 1_u64.. {
+        until(|| there.load(Acquire) == n);
+        // What was stored last first: there is the least time for it to have come.
+        let end = [1, 2].map(|lines| region.word(8 * (WORDS - 8 * lines)).unwrap().load(Relaxed));
+        let mut bytes = [0; 8 * WORDS];
+        region.copy_out(0, &mut bytes).unwrap();
+        let (words, _) = bytes.as_chunks::<8>();
+        let last = words[0] == [0; 8];
+        let word = if last { 0 } else { n };
+        // Counted, for the child would wait for who panics.
+        late += u64::from(end != [word; 2]);
+        torn += u64::from(words.iter().any(|bytes| *bytes != word.to_ne_bytes()));
+        back.store(n, Release);
+        if last {
+            break;
+        }
+    }
+    child.join();
+    assert_eq!((late, torn), (0, 0), "late and torn");
 }
 
 fn chunks(capacity: u64, words: usize) {
@@ -159,6 +209,64 @@ fn chunks(capacity: u64, words: usize) {
         assert_eq!(first, n);
     }
     child.join();
+}
+
+/// Copies out of messages that fill the caches are made of stores that nothing orders but the fence
+/// behind them: who is handed such a message by another thread sees all of it. Fails without the fence.
+#[test]
+#[allow(unsafe_code, reason = "a lock, which is the safe way, would be a fence by itself")]
+fn a_message_copied_away_is_whole_for_another_thread() {
+    let _scene = Scene::begin();
+    const LEN: usize = 64 << 10;
+    let region = shared(LEN as u64).region(BODY, LEN as u64).unwrap();
+    let (there, back) = (AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut()));
+    let (mut rounds, mut late, mut torn) = (0_u64, 0_u64, 0_u64);
+    let take = |from: &AtomicPtr<[u8; LEN]>| {
+        let mut message = null_mut();
+        until(|| {
+            message = from.load(Acquire);
+            !message.is_null()
+        });
+        from.store(null_mut(), Relaxed);
+        // SAFETY: whoever stored it had it of a box and gave it up; each is taken once, by the only
+        // thread that looks here.
+        unsafe { Box::from_raw(message) }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            let mut message = Box::new([0; LEN]);
+            for n in 1_u64.. {
+                let last = n % 64 == 0 && start.elapsed() > TIME;
+                let n = if last { 0 } else { n };
+                region.copy_in(0, &n.to_ne_bytes().repeat(LEN / 8)).unwrap();
+                region.copy_out_by(Out::Away, 0, &mut message[..]).unwrap();
+                there.store(Box::into_raw(message), Release);
+                message = take(&back);
+                if last {
+                    return;
+                }
+            }
+        });
+        for n in 1_u64.. {
+            let message = take(&there);
+            let (words, _) = message.as_chunks::<8>();
+            // What was stored last first, as above, but for the last line: its bytes go twice, and
+            // first the usual way.
+            let end = words[words.len() - 24..].to_vec();
+            let last = words[0] == [0; 8];
+            let n = if last { 0_u64 } else { n };
+            // Counted, for the other thread would wait for who panics.
+            late += u64::from(end.iter().any(|word| *word != n.to_ne_bytes()));
+            torn += u64::from(words.iter().any(|word| *word != n.to_ne_bytes()));
+            rounds += 1;
+            back.store(Box::into_raw(message), Release);
+            if last {
+                break;
+            }
+        }
+    });
+    assert_eq!((late, torn), (0, 0), "late and torn messages of {rounds}");
 }
 
 /// A ring of `slots` and its two participants.

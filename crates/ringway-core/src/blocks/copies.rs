@@ -39,17 +39,17 @@ impl Pool {
     /// time: the copy may hold anything, and is private.
     pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         check(chain, at, dst.len())?;
-        let behind = at + dst.len();
-        let ahead = ReadTimes::ahead(dst.len(), chain.len - behind);
+        let next = at + dst.len();
+        let behind = chain.len - next;
+        let ahead = ReadTimes::ahead(dst.len(), at, behind);
         if ahead > 0 {
-            self.pieces(chain, behind, ahead, |offset, range| {
-                (offset..offset + range.len())
-                    .step_by(LINE)
-                    .for_each(|at| self.blocks.prefetch(at));
+            self.pieces(chain, next, ahead, |offset, range| {
+                let end = offset + range.len();
+                (offset & !(LINE - 1)..end).step_by(LINE).for_each(|at| self.blocks.prefetch(at));
                 Ok(())
             })?;
         }
-        let how = self.read_times.out_of_piece(dst.len(), ahead);
+        let how = self.read_times.out_of_piece(dst.len(), at, behind);
         self.read_by(how, chain, at, dst)
     }
 

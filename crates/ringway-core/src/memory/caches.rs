@@ -1,51 +1,76 @@
-//! How much the largest cache of a processor holds, as the system says.
+//! How much the largest cache of the processor holds, as it says.
+#![allow(unsafe_code, reason = "one instruction; it has its proof")]
 
-use std::sync::OnceLock;
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::Relaxed;
+use core::arch::x86_64::{__cpuid_count, CpuidResult};
 
-/// What a processor has whose system says nothing.
+/// What a processor has that does not say; virtual machines hide it.
 const USUAL: u64 = 32 << 20;
-/// Nobody asks the system about less.
+/// Nobody is asked about less.
 const LEAST: u64 = 4 << 20;
 
-/// Whether `len` bytes and a copy of them are more than the largest cache. The system is asked
-/// once, in the first process of a family that has so long messages.
+/// Whether `len` bytes and a copy of them fill the largest cache, or more. The processor is asked
+/// once, by the first who has so long messages: that takes some microseconds.
 pub(super) fn overflow(len: u64) -> bool {
-    static LARGEST: OnceLock<u64> = OnceLock::new();
-    len >= LEAST && len.saturating_mul(2) >= *LARGEST.get_or_init(|| largest().unwrap_or(USUAL))
+    // Nobody waits for who asks, as for a `OnceLock`: a child that was forked meanwhile would wait for
+    // ever. Who comes meanwhile asks, too.
+    static LARGEST: AtomicU64 = AtomicU64::new(0);
+    if len < LEAST {
+        return false;
+    }
+    // Relaxed: a number by itself, the same each time.
+    let mut largest = LARGEST.load(Relaxed);
+    if largest == 0 {
+        largest = third_level().unwrap_or(USUAL);
+        LARGEST.store(largest, Relaxed);
+    }
+    len.saturating_mul(2) >= largest
 }
 
-/// Bytes of the largest cache of the first processor.
-fn largest() -> Option<u64> {
-    let size = |index| {
-        let at = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size");
-        bytes(&std::fs::read_to_string(at).ok()?)
-    };
-    (0..6).filter_map(size).max()
+/// Bytes of a cache of the third level or a higher one.
+fn third_level() -> Option<u64> {
+    // AMD's processors describe their caches as Intel's do, in a leaf of their own.
+    let has_own = ask(0x8000_0000, 0).eax >= 0x8000_001D && ask(0x8000_0001, 0).ecx & 1 << 22 != 0;
+    let leaf = if has_own { 0x8000_001D } else { 4 };
+    let known = ask(0, 0).eax >= 4;
+    (0..8).filter(|_| known).filter_map(|index| size_of(ask(leaf, index))).max()
 }
 
-/// Bytes that a text such as `32768K` says.
-fn bytes(size: &str) -> Option<u64> {
-    let size = size.trim_end();
-    let (digits, shift) = match size.strip_suffix(['K', 'M']) {
-        Some(digits) => (digits, if size.ends_with('K') { 10 } else { 20 }),
-        None => (size, 0),
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+/// Bytes of the cache that is described, if it is of so high a level.
+fn size_of(cache: CpuidResult) -> Option<u64> {
+    let (kind, level) = (cache.eax & 0x1F, cache.eax >> 5 & 7);
+    let field = |from: u32, bits: u32| u64::from(cache.ebx >> from & ((1 << bits) - 1)) + 1;
+    // Ways, partitions, bytes of a line; below, sets.
+    let set = field(22, 10) * field(12, 10) * field(0, 12);
+    let size = set.saturating_mul(u64::from(cache.ecx) + 1);
+    (kind != 0 && level >= 3).then_some(size)
+}
+
+fn ask(leaf: u32, index: u32) -> CpuidResult {
+    #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
+    // SAFETY: every x86-64 processor has the instruction. It changes nothing; of what is not there it
+    // tells nonsense, which is a number.
+    unsafe {
+        __cpuid_count(leaf, index)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// As a processor with 32 MiB, 16 ways and lines of 64 bytes describes its cache.
+    const DESCRIBED: CpuidResult =
+        CpuidResult { eax: 3 << 5 | 3, ebx: 15 << 22 | 63, ecx: 32_767, edx: 0 };
+
     #[test]
-    fn sizes_of_caches_are_read() {
-        assert_eq!(bytes("32768K\n"), Some(32 << 20));
-        assert_eq!(bytes("2M\n"), Some(2 << 20));
-        assert_eq!(bytes("65536"), Some(65_536));
-        for nonsense in ["", "K", "0K\n", "-1K", "one", "18446744073709551615M"] {
-            assert_eq!(bytes(nonsense), None, "{nonsense}");
-        }
+    fn sizes_of_third_level_caches_are_read() {
+        assert_eq!(size_of(DESCRIBED), Some(32 << 20));
+        assert_eq!(size_of(CpuidResult { eax: 2 << 5 | 3, ..DESCRIBED }), None, "of a lower level");
+        assert_eq!(size_of(CpuidResult { eax: 3 << 5, ..DESCRIBED }), None, "no cache");
+        let most = CpuidResult { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: 0 };
+        assert_eq!(size_of(most), Some(u64::MAX));
     }
 
     #[test]

@@ -62,8 +62,10 @@ impl Circle {
     /// As [`prefetch`](Self::prefetch), of all lines of `len` bytes.
     #[inline]
     pub fn prefetch_all(&self, pos: u64, len: usize) {
-        for offset in (0..len).step_by(LINE) {
-            self.prefetch(pos.wrapping_add(offset as u64));
+        let before = self.byte(pos) % LINE;
+        let end = if len > 0 { before + len } else { 0 };
+        for offset in (0..end).step_by(LINE) {
+            self.prefetch(pos.wrapping_sub(before as u64).wrapping_add(offset as u64));
         }
     }
 

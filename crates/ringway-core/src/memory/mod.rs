@@ -32,7 +32,7 @@
 //!   instructions, and undefined: the compiler may assume that its source stands still.
 //!   Long copies may be made of stores that go past the cache (`movntps`; `Stores` and `Out` say
 //!   when). The processor orders those with nothing, so a release store would publish them too early;
-//!   each such copy ends with the fence that orders them (`sfence`), before the function returns.
+//!   each such copy makes the fence that orders them (`sfence`) before it returns.
 //!   Whoever acquires the store then sees them like any others.
 //! * No `&[u8]`, no `&mut [u8]`, no `&T` of anything else, no `read_volatile`: none of them
 //!   says what is true of these bytes. `.ci/gates` refuses them, and any use of unsafe code
@@ -77,6 +77,7 @@
 //! and AddressSanitizer. Under loom the words are loom's own (`loom_memory`).
 
 mod anywhere;
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
 mod caches;
 mod circle;
 #[cfg(not(loom))]

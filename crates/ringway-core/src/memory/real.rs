@@ -269,7 +269,7 @@ impl Region {
         Ok(())
     }
 
-    /// As [`copy_out`](Self::copy_out), of bytes that were copied in in this way.
+    /// As [`copy_out`](Self::copy_out), made as `how` says.
     #[inline]
     pub fn copy_out_by(&self, how: Out, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let from = self.span(at, dst.len())?;

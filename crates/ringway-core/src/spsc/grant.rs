@@ -74,10 +74,11 @@ impl<'a> Payload<'a> {
         let at = self.at(offset, dst.len())?;
         let how = match self.side {
             Side::Consumer(times) => {
-                let behind = offset + dst.len();
-                let ahead = ReadTimes::ahead(dst.len(), self.len - behind);
-                self.data.prefetch_all(self.pos.wrapping_add(behind as u64), ahead);
-                times.out_of_piece(dst.len(), ahead)
+                let next = offset + dst.len();
+                let behind = self.len - next;
+                let ahead = ReadTimes::ahead(dst.len(), offset, behind);
+                self.data.prefetch_all(self.pos.wrapping_add(next as u64), ahead);
+                times.out_of_piece(dst.len(), offset, behind)
             }
             Side::Producer(_) => Out::Past,
         };
