@@ -155,8 +155,12 @@ impl RecvHalf {
     /// A sender that streams and sleeps is woken when half the ring is free, not for each
     /// piece: this side goes on to take pieces, and notifies before it waits or returns.
     pub(crate) fn take(&mut self, head: Head, dst: &mut [u8]) {
+        self.take_by(head, |consumer| consumer.take(head, dst));
+    }
+
+    fn take_by(&mut self, head: Head, copy: impl FnOnce(&mut Consumer)) {
         let Some(consumer) = &mut self.consumer else { return };
-        consumer.take(head, dst);
+        copy(consumer);
         self.owed += head.len as u64;
         let more = matches!(head.piece, Piece::First { .. } | Piece::Middle);
         if !more || self.owed >= consumer.ring().capacity() / 2 {
@@ -209,7 +213,7 @@ impl RecvHalf {
                 bytes.reserve_exact(usize::try_from(more).unwrap_or(need) - start);
             }
             bytes.resize(need, 0);
-            self.take(head, &mut bytes[start..]);
+            self.take_by(head, |consumer| consumer.take_to_fresh(head, &mut bytes[start..]));
             if head.piece == Piece::Last {
                 return Ok(Some(bytes));
             }

@@ -193,7 +193,8 @@ impl Ring {
             return Got::NoMemory;
         };
         let end = begin + many;
-        if to.len() < end {
+        let is_fresh = to.len() < end;
+        if is_fresh {
             // The message may be longer than this process's memory.
             let more = rest.min(begin.max(LEAST_GROWTH).max(many));
             if to.capacity() < end && to.try_reserve_exact(begin + more - to.len()).is_err() {
@@ -201,8 +202,10 @@ impl Ring {
             }
             to.resize(end, 0);
         }
+        // What was filled with zeros right before lies in the cache.
+        let message = if is_fresh { 0 } else { len };
         let begun = self.pool.read_times().begin(many);
-        let read = self.pool.read_part(len, &stream.chain, at, &mut to[begin..end]);
+        let read = self.pool.read_part(message, &stream.chain, at, &mut to[begin..end]);
         self.pool.read_times().end(begun, many);
         if read.is_err() {
             return Got::Corrupted;

@@ -13,7 +13,8 @@ pub struct Consumer {
     pub(super) pos: u64,
     /// Up to where lines were fetched ahead.
     pub(super) fetched: u64,
-    /// Bytes of the last message that was streamed, as its sender said. Says only how copies are made.
+    /// Bytes of the message that is streamed, as its sender said; 0 if it goes to memory that is in the
+    /// cache. Says only how copies are made.
     message: u64,
 }
 
@@ -93,6 +94,14 @@ impl Consumer {
         if let Piece::First { total } = head.piece {
             self.message = total;
         }
+        self.copy(head, dst);
+        self.release(head);
+    }
+
+    /// As [`take`](Self::take), to bytes that were made right before, and so lie in the cache: the copy
+    /// does not go past it, however long the message is.
+    pub fn take_to_fresh(&mut self, head: Head, dst: &mut [u8]) {
+        self.message = 0;
         self.copy(head, dst);
         self.release(head);
     }
