@@ -5,9 +5,6 @@ use super::pool::Pool;
 use super::word::Block;
 use crate::memory::{LONG_COPY, Out, OutOfBounds, ReadTimes, Region, Run, Way};
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
 impl Pool {
     /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
     pub(crate) fn write(&self, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
@@ -39,18 +36,15 @@ impl Pool {
     /// time: the copy may hold anything, and is private.
     pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         check(chain, at, dst.len())?;
-        let next = at + dst.len();
-        let behind = chain.len - next;
-        let ahead = ReadTimes::ahead(dst.len(), at, behind);
-        if ahead > 0 {
-            self.pieces(chain, next, ahead, |offset, range| {
-                let end = offset + range.len();
-                (offset & !(LINE - 1)..end).step_by(LINE).for_each(|at| self.blocks.prefetch(at));
-                Ok(())
-            })?;
-        }
-        let how = self.read_times.out_of_piece(dst.len(), at, behind);
-        self.read_by(how, chain, at, dst)
+        let len = dst.len();
+        let behind = chain.len - at - len;
+        let ahead = ReadTimes::ahead(len, at, behind);
+        let how = self.read_times.out_of_piece(len, at, behind);
+        self.pieces(chain, at, len + ahead, |offset, range| {
+            let own = range.start.min(len)..range.end.min(len);
+            self.blocks.prefetch_all(offset + own.len(), range.len() - own.len());
+            copy_out_at(&self.blocks, how, offset, &mut dst[own])
+        })
     }
 
     /// As [`read`](Self::read), of a part of a message of `message` bytes that is streamed.
@@ -62,16 +56,7 @@ impl Pool {
         dst: &mut [u8],
     ) -> Result<(), OutOfBounds> {
         check(chain, at, dst.len())?;
-        self.read_by(self.read_times.out(dst.len(), message), chain, at, dst)
-    }
-
-    fn read_by(
-        &self,
-        how: Out,
-        chain: &Chain,
-        at: usize,
-        dst: &mut [u8],
-    ) -> Result<(), OutOfBounds> {
+        let how = self.read_times.out(dst.len(), message);
         self.pieces(chain, at, dst.len(), |offset, range| {
             copy_out_at(&self.blocks, how, offset, &mut dst[range])
         })

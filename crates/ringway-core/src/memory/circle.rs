@@ -5,9 +5,6 @@ use super::anywhere::{read_short, write_short};
 use super::{Out, OutOfBounds, Region, Way};
 use crate::sync::AtomicU64;
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
 /// A [`Region`] whose length is a power of two. Every position names a word of it, so there
 /// is nothing to check and nothing to go wrong on the way of a message.
 #[derive(Clone)]
@@ -59,14 +56,13 @@ impl Circle {
         self.region.prefetch(self.index(pos));
     }
 
-    /// As [`prefetch`](Self::prefetch), of all lines of `len` bytes.
+    /// As [`prefetch`](Self::prefetch), of all lines of `len` bytes. Of more than the circle has, the
+    /// rest is left out.
     #[inline]
     pub fn prefetch_all(&self, pos: u64, len: usize) {
-        let before = self.byte(pos) % LINE;
-        let end = if len > 0 { before + len } else { 0 };
-        for offset in (0..end).step_by(LINE) {
-            self.prefetch(pos.wrapping_sub(before as u64).wrapping_add(offset as u64));
-        }
+        let (at, first) = self.split(pos, len);
+        self.region.prefetch_all(at, first);
+        self.region.prefetch_all(0, len - first);
     }
 
     /// As [`prefetch`](Self::prefetch), to be written soon: it leaves other processors' caches.

@@ -14,7 +14,8 @@
 use super::LONG_COPY;
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 use super::lines::{
-    FAR_AHEAD, LINE, away_from_lines, drain, into_lines, move_lines, out_of_lines, stream_lines,
+    FAR_AHEAD, LINE, away_from_lines, drain, into_lines, move_lines, out_of_lines, out_of_piece,
+    stream_lines,
 };
 use super::{Out, Way};
 use crate::sync::Ordering::Relaxed;
@@ -133,7 +134,7 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
 #[inline]
 pub(super) unsafe fn out_of_shared_by(how: Out, from: NonNull<u8>, dst: &mut [u8]) {
     #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
-    let (from, dst) = match how {
+    match how {
         Out::Away if dst.len() >= FAR_AHEAD => {
             // SAFETY: the caller's promise.
             return unsafe { away_from_lines(from, dst) };
@@ -147,10 +148,10 @@ pub(super) unsafe fn out_of_shared_by(how: Out, from: NonNull<u8>, dst: &mut [u8
         // writer's next stores to those lines were slow.
         Out::Away | Out::Through if dst.len() >= LINE => {
             // SAFETY: the caller's promise.
-            unsafe { out_in_blocks(from, dst) }
+            return unsafe { out_of_piece(from, dst) };
         }
-        _ => (from, dst),
-    };
+        _ => {}
+    }
     #[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
     let _ = how;
     // SAFETY: the caller's promise.

@@ -64,6 +64,17 @@ pub(super) unsafe fn out_of_lines(from: NonNull<u8>, dst: &mut [u8]) {
     unsafe { out_by(moves(), from, dst) };
 }
 
+/// As [`out_of_lines`], of a few KiB that were fetched before.
+///
+/// # Safety
+///
+/// As there, but that `dst` has [`LINE`] at least.
+#[inline(never)]
+pub(super) unsafe fn out_of_piece(from: NonNull<u8>, dst: &mut [u8]) {
+    // SAFETY: as in `into_lines`; the caller's promise.
+    unsafe { by_lines(moves(), dst.as_mut_ptr(), from.as_ptr(), dst.len(), 0, |_| {}) };
+}
+
 /// As [`out_of_lines`], past the cache.
 ///
 /// # Safety
