@@ -3,7 +3,7 @@
 use super::chain::Chain;
 use super::pool::Pool;
 use super::word::Block;
-use crate::memory::{LONG_COPY, Out, OutOfBounds, ReadTimes, Region, Run, Way};
+use crate::memory::{LONG_COPY, Out, OutOfBounds, Region, Run, Way};
 
 impl Pool {
     /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
@@ -38,11 +38,11 @@ impl Pool {
         check(chain, at, dst.len())?;
         let len = dst.len();
         let behind = chain.len - at - len;
-        let ahead = ReadTimes::ahead(len, at, behind);
         let how = self.read_times.out_of_piece(len, at, behind);
-        self.pieces(chain, at, len + ahead, |offset, range| {
+        self.pieces(chain, at, len + how.more(), |offset, range| {
             let own = range.start.min(len)..range.end.min(len);
-            self.blocks.prefetch_all(offset + own.len(), range.len() - own.len());
+            // What lies behind in another place is not fetched.
+            let how = how.within(|_| range.len() - own.len());
             copy_out_at(&self.blocks, how, offset, &mut dst[own])
         })
     }

@@ -56,15 +56,6 @@ impl Circle {
         self.region.prefetch(self.index(pos));
     }
 
-    /// As [`prefetch`](Self::prefetch), of all lines of `len` bytes. Of more than the circle has, the
-    /// rest is left out.
-    #[inline]
-    pub fn prefetch_all(&self, pos: u64, len: usize) {
-        let (at, first) = self.split(pos, len);
-        self.region.prefetch_all(at, first);
-        self.region.prefetch_all(0, len - first);
-    }
-
     /// As [`prefetch`](Self::prefetch), to be written soon: it leaves other processors' caches.
     #[inline]
     pub fn prefetch_to_write(&self, pos: u64) {
@@ -117,6 +108,12 @@ impl Circle {
     pub(super) fn split(&self, pos: u64, len: usize) -> (usize, usize) {
         let at = self.byte(pos);
         (at, len.min(self.region.len() - at))
+    }
+
+    /// How many of the `len` bytes from any byte `pos` on lie before the end.
+    #[inline]
+    pub fn straight(&self, pos: u64, len: usize) -> usize {
+        self.split(pos, len).1
     }
 
     /// Where the byte at `pos` lies in the region.

@@ -15,7 +15,7 @@ use super::LONG_COPY;
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 use super::lines::{
     FAR_AHEAD, LINE, away_from_lines, drain, into_lines, move_lines, out_of_lines, out_of_piece,
-    stream_lines,
+    out_of_piece_and_on, stream_lines,
 };
 use super::{Out, Way};
 use crate::sync::Ordering::Relaxed;
@@ -149,6 +149,10 @@ pub(super) unsafe fn out_of_shared_by(how: Out, from: NonNull<u8>, dst: &mut [u8
         Out::Away | Out::Through if dst.len() >= LINE => {
             // SAFETY: the caller's promise.
             return unsafe { out_of_piece(from, dst) };
+        }
+        Out::PastPiece(more) if dst.len() >= LINE => {
+            // SAFETY: the caller's promise.
+            return unsafe { out_of_piece_and_on(from, dst, more) };
         }
         _ => {}
     }
@@ -323,7 +327,7 @@ mod tests {
             assert_eq!(all[at..at + len], src[at..], "{len} at {at}, {way:?}");
             let end = at + len.next_multiple_of(8);
             assert!(all[..at].iter().chain(&all[end..]).all(|b| *b == 0xEE), "{len} at {at}");
-            for how in [Out::Through, Out::Away, Out::Past] {
+            for how in [Out::Through, Out::Away, Out::Past, Out::PastPiece(300)] {
                 // Wherever in its lines the private side begins, and with a byte of its own around it.
                 let to = 1 + n % 67;
                 let mut back = vec![0xDD; to + len + 1];
@@ -338,7 +342,7 @@ mod tests {
             assert!(region.copy_in_by(way, 8, &vec![0; size]).is_err());
             assert!(region.copy_in_by(way, 4, &[1]).is_err());
         }
-        for how in [Out::Through, Out::Away, Out::Past] {
+        for how in [Out::Through, Out::Away, Out::Past, Out::PastPiece(1 << 30)] {
             assert!(region.copy_out_by(how, 8, &mut vec![0; size]).is_err());
         }
     }

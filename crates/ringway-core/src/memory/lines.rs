@@ -50,7 +50,7 @@ pub(super) unsafe fn into_lines(to: NonNull<u8>, src: &[u8]) {
     };
     // SAFETY: the caller's promise, and a live slice; the two do not overlap, for no slice into
     // shared memory exists.
-    unsafe { by_lines(moves(), to, from, len, 2, fetch) };
+    unsafe { by_lines(moves(), to, from, len, 2, len, fetch) };
 }
 
 /// Copies from `from` to `dst`. While one part is copied, the lines of the next are fetched.
@@ -64,7 +64,7 @@ pub(super) unsafe fn out_of_lines(from: NonNull<u8>, dst: &mut [u8]) {
     unsafe { out_by(moves(), from, dst) };
 }
 
-/// As [`out_of_lines`], of a few KiB that were fetched before.
+/// As [`out_of_lines`], of a few KiB of which nothing is fetched.
 ///
 /// # Safety
 ///
@@ -72,7 +72,29 @@ pub(super) unsafe fn out_of_lines(from: NonNull<u8>, dst: &mut [u8]) {
 #[inline(never)]
 pub(super) unsafe fn out_of_piece(from: NonNull<u8>, dst: &mut [u8]) {
     // SAFETY: as in `into_lines`; the caller's promise.
-    unsafe { by_lines(moves(), dst.as_mut_ptr(), from.as_ptr(), dst.len(), 0, |_| {}) };
+    unsafe { by_lines(moves(), dst.as_mut_ptr(), from.as_ptr(), dst.len(), 0, 0, |_| {}) };
+}
+
+/// As [`out_of_piece`], but the lines of what is copied and of `more` bytes behind it are fetched.
+///
+/// # Safety
+///
+/// As there. What is behind need not be mapped.
+#[inline(never)]
+pub(super) unsafe fn out_of_piece_and_on(from: NonNull<u8>, dst: &mut [u8], more: usize) {
+    let (to, from, len) = (dst.as_mut_ptr(), from.as_ptr(), dst.len());
+    let reach = len.saturating_add(more);
+    // SAFETY: as in `into_lines`; the caller's promise.
+    unsafe { by_lines(moves(), to, from, len, 2, reach, |at| fetch(from, at)) };
+}
+
+/// Has the line `at` bytes behind `from` fetched.
+#[inline]
+fn fetch(from: *const u8, at: usize) {
+    let line = from.wrapping_add(at);
+    // SAFETY: a prefetch reads nothing that the program could see, and faults nowhere; SSE is part of
+    // x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
 }
 
 /// As [`out_of_lines`], past the cache.
@@ -94,13 +116,8 @@ pub(super) unsafe fn away_from_lines(from: NonNull<u8>, dst: &mut [u8]) {
 #[inline]
 unsafe fn out_by(moves: Moves, from: NonNull<u8>, dst: &mut [u8]) {
     let (to, from, len) = (dst.as_mut_ptr(), from.as_ptr(), dst.len());
-    let fetch = |at| {
-        let line = from.wrapping_add(at);
-        // SAFETY: a prefetch reads nothing that the program could see; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-    };
     // SAFETY: as in `into_lines`; the caller's promise.
-    unsafe { by_lines(moves, to, from, len, 1, fetch) };
+    unsafe { by_lines(moves, to, from, len, 1, len, |at| fetch(from, at)) };
 }
 
 /// Copies some whole lines.
@@ -113,7 +130,7 @@ fn moves() -> Moves {
 }
 
 /// Copies `len` bytes, of which the lines of the destination are whole moves. Calls `fetch` for
-/// the lines of each part, `ahead` parts before it is copied; with offsets below `len`.
+/// the lines of each part, `ahead` parts before it is copied; with offsets below `reach`.
 ///
 /// # Safety
 ///
@@ -126,6 +143,7 @@ unsafe fn by_lines(
     from: *const u8,
     len: usize,
     ahead: usize,
+    reach: usize,
     fetch: impl Fn(usize),
 ) {
     let begin = to.addr().wrapping_neg() % LINE;
@@ -137,7 +155,7 @@ unsafe fn by_lines(
     }
     for at in (begin..end).step_by(PART) {
         let next = at + ahead * PART;
-        (next..len.min(next + PART)).step_by(LINE).for_each(&fetch);
+        (next..reach.min(next + PART)).step_by(LINE).for_each(&fetch);
         // SAFETY: whole lines, one at least, that begin where a line of the destination does and end at
         // or before `end`, which is within `len`. The processor has what `moves` needs.
         unsafe { moves(to.wrapping_add(at), from.wrapping_add(at), PART.min(end - at)) };

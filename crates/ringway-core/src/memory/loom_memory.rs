@@ -171,9 +171,6 @@ impl Region {
     pub fn prefetch(&self, _at: usize) {}
 
     /// As above.
-    pub fn prefetch_all(&self, _at: usize, _len: usize) {}
-
-    /// As above.
     pub fn prefetch_to_write(&self, _at: usize) {}
 
     /// Copies `src` to byte `at`.

@@ -218,26 +218,6 @@ impl Region {
         let _ = at;
     }
 
-    /// As [`prefetch`](Self::prefetch), of all lines that bytes `at..at + len` lie in.
-    #[inline]
-    pub fn prefetch_all(&self, at: usize, len: usize) {
-        let len = len.min(self.len.saturating_sub(at));
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        if len > 0 {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            const LINE: usize = 64;
-            let first = self.base.as_ptr().wrapping_add(at);
-            let before = first.addr() % LINE;
-            for offset in (0..before + len).step_by(LINE) {
-                let line = first.wrapping_sub(before).wrapping_add(offset);
-                // SAFETY: as above; it faults nowhere, should the first line begin before the memory.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-            }
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = len;
-    }
-
     /// As [`prefetch`](Self::prefetch), for a line that the caller is about to write: it comes
     /// without a copy left elsewhere. Changes no byte.
     #[inline]

@@ -74,11 +74,11 @@ impl<'a> Payload<'a> {
         let at = self.at(offset, dst.len())?;
         let how = match self.side {
             Side::Consumer(times) => {
-                let next = offset + dst.len();
-                let behind = self.len - next;
-                let ahead = ReadTimes::ahead(dst.len(), offset, behind);
-                self.data.prefetch_all(self.pos.wrapping_add(next as u64), ahead);
-                times.out_of_piece(dst.len(), offset, behind)
+                let behind = self.len - offset - dst.len();
+                let next = at.wrapping_add(dst.len() as u64);
+                times
+                    .out_of_piece(dst.len(), offset, behind)
+                    .within(|more| self.data.straight(next, more))
             }
             Side::Producer(_) => Out::Past,
         };
