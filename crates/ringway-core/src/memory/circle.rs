@@ -206,6 +206,22 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_round_is_not_straight() {
+        let circle = circle(64).unwrap();
+        for (pos, len, straight) in [
+            (0, 64, 64),
+            (0, 100, 64),
+            (60, 4, 4),
+            (60, 5, 4),
+            (64, 9, 9),
+            (u64::MAX, 2, 1),
+            (3, 0, 0),
+        ] {
+            assert_eq!(circle.straight(pos, len), straight, "{len} from {pos}");
+        }
+    }
+
+    #[test]
     fn only_powers_of_two_are_circles() {
         for len in [0, 24, 48, 4088] {
             assert!(circle(len).is_none(), "{len}");

@@ -75,7 +75,8 @@ pub(super) unsafe fn out_of_piece(from: NonNull<u8>, dst: &mut [u8]) {
     unsafe { by_lines(moves(), dst.as_mut_ptr(), from.as_ptr(), dst.len(), 0, 0, |_| {}) };
 }
 
-/// As [`out_of_piece`], but the lines of what is copied and of `more` bytes behind it are fetched.
+/// As [`out_of_piece`], but lines are fetched: from two parts behind the beginning on, up to `more`
+/// bytes behind the end. Those before were fetched with the piece before this one.
 ///
 /// # Safety
 ///

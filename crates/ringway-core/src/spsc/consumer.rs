@@ -118,7 +118,7 @@ impl Consumer {
         let (times, data) = (&self.ring.read_times, &self.ring.data);
         let begun = times.begin(dst.len());
         let whole = head.piece == Piece::Whole;
-        let message = if whole { dst.len() as u64 } else { self.message };
+        let message = if whole { 0 } else { self.message };
         let fitted = data.copy_out(times.out(dst.len(), message), at, dst);
         times.end(begun, dst.len());
         debug_assert!(fitted.is_ok());

@@ -74,11 +74,10 @@ impl<'a> Payload<'a> {
         let at = self.at(offset, dst.len())?;
         let how = match self.side {
             Side::Consumer(times) => {
-                let behind = self.len - offset - dst.len();
-                let next = at.wrapping_add(dst.len() as u64);
-                times
-                    .out_of_piece(dst.len(), offset, behind)
-                    .within(|more| self.data.straight(next, more))
+                let len = dst.len();
+                let piece = times.out_of_piece(len, offset, self.len - offset - len);
+                // What lies behind the end of the ring is something else.
+                piece.within(|more| self.data.straight(at, len + more).saturating_sub(len))
             }
             Side::Producer(_) => Out::Past,
         };
