@@ -35,7 +35,7 @@ impl Floor for Queue<RingwayQueue<Adaptive, 1>> {
 }
 
 impl Floor for PooledQueue {
-    const LEN: u64 = 593_920;
+    const LEN: u64 = 594_048;
 }
 
 /// A mapping of as many bytes as `L` has.
