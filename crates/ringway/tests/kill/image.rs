@@ -177,7 +177,9 @@ impl Image {
 
     /// The first word of a block.
     fn block(&self, mut number: usize) -> u64 {
-        let mut at = (self.owners_at() + 16 * self.blocks()).next_multiple_of(4096);
+        // 128 bytes behind a page.
+        let owners_end = self.owners_at() + 16 * self.blocks();
+        let mut at = owners_end.saturating_sub(128).next_multiple_of(4096) + 128;
         for (count, size) in self.classes() {
             if number < count {
                 return self.word(at + number * size);
