@@ -35,16 +35,8 @@ impl Pool {
     /// Copies the bytes of a chain from `at` on to `dst`. A peer may write there at any
     /// time: the copy may hold anything, and is private.
     pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
-        check(chain, at, dst.len())?;
-        let len = dst.len();
-        let behind = chain.len - at - len;
-        let how = self.read_times.out_of_piece(len, at, behind);
-        self.pieces(chain, at, len + how.more(), |offset, range| {
-            let own = range.start.min(len)..range.end.min(len);
-            // What lies behind in another place is not fetched.
-            let how = how.within(|_| range.len() - own.len());
-            copy_out_at(&self.blocks, how, offset, &mut dst[own])
-        })
+        let behind = chain.len.saturating_sub(at).saturating_sub(dst.len());
+        self.read_by(self.read_times.out_of_piece(dst.len(), at, behind), chain, at, dst)
     }
 
     /// As [`read`](Self::read), of a part of a message of `message` bytes that is streamed.
@@ -55,10 +47,23 @@ impl Pool {
         at: usize,
         dst: &mut [u8],
     ) -> Result<(), OutOfBounds> {
-        check(chain, at, dst.len())?;
-        let how = self.read_times.out(dst.len(), message);
-        self.pieces(chain, at, dst.len(), |offset, range| {
-            copy_out_at(&self.blocks, how, offset, &mut dst[range])
+        self.read_by(self.read_times.out(dst.len(), message), chain, at, dst)
+    }
+
+    fn read_by(
+        &self,
+        how: Out,
+        chain: &Chain,
+        at: usize,
+        dst: &mut [u8],
+    ) -> Result<(), OutOfBounds> {
+        let len = dst.len();
+        check(chain, at, len)?;
+        self.pieces(chain, at, len + how.more(), |offset, range| {
+            let own = range.start.min(len)..range.end.min(len);
+            // What lies behind in another place is not fetched.
+            let how = how.within(|_| range.len() - own.len());
+            copy_out_at(&self.blocks, how, offset, &mut dst[own])
         })
     }
 

@@ -163,6 +163,35 @@ unsafe fn by_lines(
     }
 }
 
+/// The loop of [`move_lines`] and of [`stream_lines`], which differ in how they store 16 bytes.
+macro_rules! by_sixteen {
+    ($store:literal, $to:expr, $from:expr, $len:expr) => {
+        core::arch::asm!(
+            "2:",
+            "movups {a}, [rsi]",
+            "movups {b}, [rsi + 16]",
+            "movups {c}, [rsi + 32]",
+            "movups {d}, [rsi + 48]",
+            concat!($store, " [rdi], {a}"),
+            concat!($store, " [rdi + 16], {b}"),
+            concat!($store, " [rdi + 32], {c}"),
+            concat!($store, " [rdi + 48], {d}"),
+            "add rsi, 64",
+            "add rdi, 64",
+            "sub rcx, 64",
+            "jnz 2b",
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            inout("rcx") $len => _,
+            inout("rdi") $to => _,
+            inout("rsi") $from => _,
+            options(nostack),
+        )
+    };
+}
+
 /// Copies `len` bytes upwards, 64 at a time. SSE2 is part of x86-64. On a Zen 4, 512 bytes: 10 ns,
 /// against 16 by words and 15 by `rep movsb`.
 ///
@@ -176,29 +205,7 @@ pub(super) unsafe fn move_lines(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the registers are declared as changed. The loop ends when `rcx` reaches 0,
     // which a positive multiple of 64 does.
     unsafe {
-        core::arch::asm!(
-            "2:",
-            "movups {a}, [rsi]",
-            "movups {b}, [rsi + 16]",
-            "movups {c}, [rsi + 32]",
-            "movups {d}, [rsi + 48]",
-            "movups [rdi], {a}",
-            "movups [rdi + 16], {b}",
-            "movups [rdi + 32], {c}",
-            "movups [rdi + 48], {d}",
-            "add rsi, 64",
-            "add rdi, 64",
-            "sub rcx, 64",
-            "jnz 2b",
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            inout("rcx") len => _,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            options(nostack),
-        );
+        by_sixteen!("movups", to, from, len);
     }
 }
 
@@ -242,29 +249,7 @@ unsafe fn move_wide_lines(to: *mut u8, from: *const u8, len: usize) {
 pub(super) unsafe fn stream_lines(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: as in `move_lines`.
     unsafe {
-        core::arch::asm!(
-            "2:",
-            "movups {a}, [rsi]",
-            "movups {b}, [rsi + 16]",
-            "movups {c}, [rsi + 32]",
-            "movups {d}, [rsi + 48]",
-            "movntps [rdi], {a}",
-            "movntps [rdi + 16], {b}",
-            "movntps [rdi + 32], {c}",
-            "movntps [rdi + 48], {d}",
-            "add rsi, 64",
-            "add rdi, 64",
-            "sub rcx, 64",
-            "jnz 2b",
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            inout("rcx") len => _,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            options(nostack),
-        );
+        by_sixteen!("movntps", to, from, len);
     }
 }
 
