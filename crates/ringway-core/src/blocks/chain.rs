@@ -17,9 +17,13 @@ pub(crate) struct Chain {
     pub(crate) blocks: Blocks,
     /// Whose all of them are.
     pub(crate) owner: u32,
-    /// How many blocks are of one size at the beginning: in most chains all of them. For those who
-    /// ask for one value after the other; 0 for others, who need not find out.
+    /// How many blocks are known to be of one size at the beginning: in most chains all of them. For
+    /// those who ask for one value after the other; 0 for others, who need not find out.
     pub(super) alike: u32,
+    /// Where the first byte lies among the bytes of all blocks, and how many are known to lie there
+    /// one behind the other.
+    pub(super) lies: usize,
+    pub(super) straight: usize,
     /// Bytes of the message.
     pub(crate) len: usize,
     /// Where blocks of another size begin, if there are more than a few. A long message has
@@ -46,6 +50,7 @@ impl Chain {
     pub(crate) fn clear(&mut self, owner: u32, len: usize) {
         self.blocks.clear();
         (self.owner, self.alike, self.len, self.runs) = (owner, 0, len, None);
+        (self.lies, self.straight) = (0, 0);
     }
 
     /// Whether the list takes no memory of its own.
@@ -61,9 +66,9 @@ impl Chain {
     }
 
     /// The block that holds all of the bytes `at..at + len`, and where in it they begin, if it is
-    /// one of those that are alike, of a size of `1 << shift`.
+    /// one of those that are known to be alike, of a size of `1 << shift`.
     #[inline]
-    pub(super) fn value(&self, shift: u32, at: usize, len: usize) -> Option<(Block, usize)> {
+    pub(super) fn within(&self, shift: u32, at: usize, len: usize) -> Option<(Block, usize)> {
         let end = at.checked_add(len).filter(|end| *end <= self.len)?;
         let index = at >> shift;
         if index >= self.alike as usize || end > (index + 1) << shift {

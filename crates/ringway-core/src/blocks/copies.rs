@@ -3,32 +3,25 @@
 use super::chain::Chain;
 use super::pool::Pool;
 use super::word::Block;
-use crate::memory::{LONG_COPY, Out, OutOfBounds, Region, Run, Way};
+use crate::memory::{LONG_COPY, Out, OutOfBounds, Run, Way};
 
 impl Pool {
     /// Copies `src` to the bytes from `at` on of the caller's own chain. Other bytes stay.
     pub(crate) fn write(&self, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
-        check(chain, at, src.len())?;
-        if src.len() > LONG_COPY {
-            return self
-                .stores
-                .copy(src, |way, from, part| self.write_by(way, chain, at + from, part));
+        if src.len() <= LONG_COPY {
+            if let Some(place) = self.place_of(chain, at, src.len()) {
+                return self.blocks.write_at(Way::Through, place, src);
+            }
+            check(chain, at, src.len())?;
+            return self.write_by(Way::Through, chain, at, src);
         }
-        self.write_by(Way::Through, chain, at, src)
+        check(chain, at, src.len())?;
+        self.stores.copy(src, |way, from, part| self.write_by(way, chain, at + from, part))
     }
 
     fn write_by(&self, way: Way, chain: &Chain, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
         self.pieces(chain, at, src.len(), |offset, range| {
-            let src = &src[range];
-            // A copy rounds up to whole words; what is beside must stay.
-            let head = offset.next_multiple_of(8).min(offset + src.len()) - offset;
-            let (head, rest) = src.split_at(head);
-            let (middle, tail) = rest.split_at(rest.len() & !7);
-            self.blocks.write_value(offset, head);
-            let at = offset.next_multiple_of(8);
-            self.blocks.copy_in_by(way, at, middle)?;
-            self.blocks.write_value(offset + head.len() + middle.len(), tail);
-            Ok(())
+            self.blocks.write_at(way, offset, &src[range])
         })
     }
 
@@ -36,7 +29,13 @@ impl Pool {
     /// time: the copy may hold anything, and is private.
     pub(crate) fn read(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
         let behind = chain.len.saturating_sub(at).saturating_sub(dst.len());
-        self.read_by(self.read_times.out_of_piece(dst.len(), at, behind), chain, at, dst)
+        let how = self.read_times.out_of_piece(dst.len(), at, behind);
+        if how.more() == 0
+            && let Some(place) = self.place_of(chain, at, dst.len())
+        {
+            return self.blocks.read_at(how, place, dst);
+        }
+        self.read_by(how, chain, at, dst)
     }
 
     /// As [`read`](Self::read), of a part of a message of `message` bytes that is streamed.
@@ -63,25 +62,34 @@ impl Pool {
             let own = range.start.min(len)..range.end.min(len);
             // What lies behind in another place is not fetched.
             let how = how.within(|_| range.len() - own.len());
-            copy_out_at(&self.blocks, how, offset, &mut dst[own])
+            self.blocks.read_at(how, offset, &mut dst[own])
         })
     }
 
-    /// Prepares `chain` for [`read_value`](Self::read_value) and
-    /// [`write_value`](Self::write_value).
+    /// Finds out where `chain` lies, for those who ask for one part of it after the other.
     pub(crate) fn find_alike(&self, chain: &mut Chain) {
-        let first = chain.blocks.first().and_then(|block| self.class_of(block.number()));
-        let Some(class) = first else { return };
+        let Some(first) = chain.blocks.first().map(|block| block.number()) else { return };
+        let Some(class) = self.class_of(first) else { return };
         let numbers = class.first..class.first + class.count;
         let alike = chain.blocks.iter().take_while(|block| numbers.contains(&block.number()));
         chain.alike = u32::try_from(alike.count()).unwrap_or(0);
+        let beside = chain.blocks.iter().zip(first..numbers.end);
+        let beside = beside.take_while(|(block, number)| block.number() == *number).count() as u64;
+        let lies = usize::try_from(class.at + (first - class.first) * class.size);
+        let straight = usize::try_from(beside * class.size);
+        if let (Ok(lies), Ok(straight)) = (lies, straight) {
+            (chain.lies, chain.straight) = (lies, straight.min(chain.len));
+        }
     }
 
-    /// Where bytes `at..at + len` lie, if they do so in one of the blocks that are alike.
+    /// Where bytes `at..at + len` lie, if they do so together in a way that is known.
     #[inline]
-    fn value_at(&self, chain: &Chain, at: usize, len: usize) -> Option<usize> {
+    fn place_of(&self, chain: &Chain, at: usize, len: usize) -> Option<usize> {
+        if at.checked_add(len)? <= chain.straight {
+            return chain.lies.checked_add(at);
+        }
         let class = self.class_of(chain.blocks.first()?.number())?;
-        let (block, within) = chain.value(class.size.trailing_zeros(), at, len)?;
+        let (block, within) = chain.within(class.size.trailing_zeros(), at, len)?;
         let number = block.number().checked_sub(class.first)?;
         usize::try_from(class.at + number * class.size).ok()?.checked_add(within)
     }
@@ -90,7 +98,7 @@ impl Pool {
     /// whether it did: not if it is none, or lies elsewhere.
     #[inline]
     pub(crate) fn read_value(&self, chain: &Chain, at: usize, dst: &mut [u8]) -> bool {
-        let place = self.value_at(chain, at, dst.len());
+        let place = self.place_of(chain, at, dst.len());
         place.is_some_and(|place| self.blocks.read_value(place, dst))
     }
 
@@ -98,7 +106,7 @@ impl Pool {
     /// whether it did.
     #[inline]
     pub(crate) fn write_value(&self, chain: &Chain, at: usize, src: &[u8]) -> bool {
-        let place = self.value_at(chain, at, src.len());
+        let place = self.place_of(chain, at, src.len());
         place.is_some_and(|place| self.blocks.write_value(place, src))
     }
 
@@ -166,22 +174,4 @@ fn check(chain: &Chain, at: usize, len: usize) -> Result<(), OutOfBounds> {
     } else {
         Err(OutOfBounds { at: at as u64, len: len as u64 })
     }
-}
-
-/// Copies from byte `at`, which need not be a multiple of 8, to `dst`. As
-/// [`Region::copy_out_by`].
-pub(crate) fn copy_out_at(
-    region: &Region,
-    how: Out,
-    at: usize,
-    dst: &mut [u8],
-) -> Result<(), OutOfBounds> {
-    let head = (at.next_multiple_of(8) - at).min(dst.len());
-    let (head, rest) = dst.split_at_mut(head);
-    if !head.is_empty() {
-        let mut bytes = [0; 8];
-        region.copy_out(at & !7, &mut bytes)?;
-        head.copy_from_slice(&bytes[at % 8..at % 8 + head.len()]);
-    }
-    region.copy_out_by(how, at.next_multiple_of(8), rest)
 }

@@ -76,7 +76,6 @@ mod pool;
 mod word;
 
 pub(crate) use chain::{Blocks, Chain};
-pub(crate) use copies::copy_out_at;
 pub use layout::PoolGeometry;
 pub(crate) use pool::{Marks, Pool, Walk};
 pub(crate) use word::Descriptor;

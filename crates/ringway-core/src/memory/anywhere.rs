@@ -84,6 +84,9 @@ impl Region {
     ///
     /// [`OutOfBounds`]; nothing was written.
     pub fn write_at(&self, way: Way, at: usize, src: &[u8]) -> Result<(), OutOfBounds> {
+        if at.is_multiple_of(WORD) && src.len().is_multiple_of(WORD) {
+            return self.copy_in_by(way, at, src);
+        }
         self.inside(at, src.len())?;
         let (head, whole) = split(at, src.len());
         let (head, rest) = src.split_at(head);
@@ -103,6 +106,9 @@ impl Region {
     ///
     /// [`OutOfBounds`]; `dst` is as it was.
     pub fn read_at(&self, how: Out, at: usize, dst: &mut [u8]) -> Result<(), OutOfBounds> {
+        if at.is_multiple_of(WORD) {
+            return self.copy_out_by(how, at, dst);
+        }
         self.inside(at, dst.len())?;
         let (head, _) = split(at, dst.len());
         let (head, rest) = dst.split_at_mut(head);

@@ -14,8 +14,8 @@
 use super::LONG_COPY;
 #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 use super::lines::{
-    FAR_AHEAD, LINE, away_from_lines, drain, into_lines, move_lines, out_of_lines, out_of_piece,
-    out_of_piece_and_on, stream_lines,
+    FAR_AHEAD, LINE, away_from_lines, drain, into_lines, move_all_lines, out_of_lines,
+    out_of_piece, out_of_piece_and_on, stream_lines,
 };
 use super::{Out, Way};
 use crate::sync::Ordering::Relaxed;
@@ -107,7 +107,7 @@ pub(super) unsafe fn into_shared(to: NonNull<u8>, src: &[u8]) {
     let (to, src) = if src.len() >= LINE {
         let (blocks, rest) = src.split_at(src.len() & !(LINE - 1));
         // SAFETY: as above; the length is a multiple of 64 and not 0.
-        unsafe { move_lines(to.as_ptr(), blocks.as_ptr(), blocks.len()) };
+        unsafe { move_all_lines(to.as_ptr(), blocks.as_ptr(), blocks.len()) };
         // SAFETY: `blocks.len()` bytes are inside what the caller promised.
         (unsafe { to.add(blocks.len()) }, rest)
     } else {
@@ -173,7 +173,7 @@ unsafe fn out_in_blocks(from: NonNull<u8>, dst: &mut [u8]) -> (NonNull<u8>, &mut
     let (blocks, rest) = dst.split_at_mut(dst.len() & !(LINE - 1));
     // SAFETY: `blocks.len()` bytes are inside what the caller promised, a multiple of 64 and not
     // 0; no slice into shared memory exists, so the two do not overlap.
-    unsafe { move_lines(blocks.as_mut_ptr(), from.as_ptr(), blocks.len()) };
+    unsafe { move_all_lines(blocks.as_mut_ptr(), from.as_ptr(), blocks.len()) };
     // SAFETY: within the promise.
     (unsafe { from.add(blocks.len()) }, rest)
 }

@@ -24,6 +24,8 @@ use std::arch::is_x86_feature_detected;
 pub(super) const FAR_AHEAD: usize = 16 << 10;
 /// Bytes that are fetched at a time.
 const PART: usize = 2048;
+/// From so many bytes on moves of 32 bytes have made up for the call.
+const WIDE: usize = 256;
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
 
@@ -237,6 +239,19 @@ unsafe fn move_wide_lines(to: *mut u8, from: *const u8, len: usize) {
             options(nostack),
         );
     }
+}
+
+/// As [`move_lines`], by the quickest way for so many. On a Zen 4 a KiB takes 20 ns through a grant, and
+/// 25 by moves of 16 bytes alone.
+///
+/// # Safety
+///
+/// As there.
+#[inline]
+pub(super) unsafe fn move_all_lines(to: *mut u8, from: *const u8, len: usize) {
+    let moves = if len < WIDE { move_lines } else { moves() };
+    // SAFETY: the caller's promise; the processor has what `moves` needs.
+    unsafe { moves(to, from, len) };
 }
 
 /// As [`move_lines`], by stores that go past the cache. They become visible in any order, unlike all

@@ -116,8 +116,7 @@ impl Cell<'_> {
             from_word(word.checked_shr(shift).unwrap_or(0), dst);
             return Ok(());
         }
-        let first = self.at + at::slot::PAYLOAD;
-        crate::blocks::copy_out_at(self.region, Out::Past, first + from, dst)
+        self.region.read_at(Out::Past, self.at + at::slot::PAYLOAD + from, dst)
     }
 
     pub(super) fn copy_in(&self, src: &[u8]) -> Result<(), OutOfBounds> {
@@ -313,6 +312,7 @@ impl Ring {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         }
+        self.find_alike(&mut contents);
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_whole(place, &contents, &mut buffer[..fits]);
         if copied.is_err() {

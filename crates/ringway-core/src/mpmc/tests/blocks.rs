@@ -457,3 +457,47 @@ fn a_chain_that_bites_its_tail_ends() {
     let got = ring.try_get(&mut actor, &mut buffer);
     assert!(matches!(got, Ok(700) | Err(TryGet::Corrupted(_))), "{got:?}");
 }
+
+/// Blocks that lie side by side, some that do not, and what lies across: each range comes out as it
+/// was written, whether or not it was found out where they lie.
+#[test]
+fn every_range_is_found_wherever_the_blocks_lie() {
+    let ring = pooled(2, 40 << 10, 0);
+    let small = 256;
+    let takes = |len| ring.pool.take(len, 1).unwrap();
+    let single: Vec<_> = (0..6).map(|_| takes(small)).collect();
+    // The third and the sixth are in the way.
+    for n in [0, 1, 3, 4] {
+        ring.pool.free_all(&single[n].blocks, 1);
+    }
+    let whole = takes(20 << 10);
+    for chain in [takes(4 * small - 3), whole] {
+        let mut known = ring.pool.follow(ring.pool.describe(&chain)).unwrap();
+        ring.pool.find_alike(&mut known);
+        let mut all = vec![0; chain.len];
+        let offsets = (0..64).chain((64..chain.len).step_by(61)).chain([chain.len - 1, chain.len]);
+        for (n, at) in (0..).zip(offsets) {
+            for len in [0, 1, 7, 8, 9, 64, 100, 255, 256, 257, 600, 4096, 5000] {
+                let end = at + len;
+                let src = bytes(n, len);
+                let (writer, reader) = if n % 2 == 0 { (&known, &chain) } else { (&chain, &known) };
+                let mut part = vec![0; len];
+                if end > chain.len {
+                    assert!(ring.pool.write(writer, at, &src).is_err(), "{len} at {at}");
+                    assert!(ring.pool.read(reader, at, &mut part).is_err(), "{len} at {at}");
+                    continue;
+                }
+                ring.pool.write(writer, at, &src).unwrap();
+                all[at..end].copy_from_slice(&src);
+                ring.pool.read(reader, at, &mut part).unwrap();
+                assert_eq!(part, src, "{len} at {at}");
+                if ring.pool.read_value(reader, at, &mut part) {
+                    assert_eq!(part, src, "a value of {len} at {at}");
+                }
+            }
+        }
+        let mut back = vec![0; chain.len];
+        ring.pool.read(&known, 0, &mut back).unwrap();
+        assert_eq!(back, all);
+    }
+}
