@@ -98,23 +98,39 @@ fn a_block_is_filled_read_and_filled_again() {
 /// message from the slot to a lease record. The message stays.
 #[test]
 fn a_sweep_spares_a_message_on_its_way_to_a_lease_record() {
+    explore(|| swept_on_its_way(&ring()));
+}
+
+/// The same where something was given back before: then the slot says meanwhile who has taken it.
+#[test]
+fn a_sweep_spares_a_message_on_its_way_from_a_taken_slot() {
     explore(|| {
         let ring = ring();
         let mut actor = ring.actors().claim(1, 0).unwrap();
-        let mut dead = ring.actors().claim(2, 0).unwrap();
-        put(&ring, &mut dead, 7).unwrap();
-        let repairer = {
-            let ring = Arc::clone(&ring);
-            thread::spawn(move || ring.recover(2, &SecondIsDead))
-        };
+        put(&ring, &mut actor, 1).unwrap();
         let place = ring.try_take(&mut actor).unwrap();
-        assert_eq!(repairer.join().unwrap(), Recovery::Done);
-        let mut bytes = [0; 24];
-        assert_eq!(ring.copy_taken(place, &mut bytes), Ok(24));
-        assert_eq!((bytes, ring.blocks_used()), (message(7), 1));
-        ring.release_taken(&mut actor, place);
-        assert_eq!(ring.blocks_used(), 0);
+        ring.hand_back_stream(place);
+        let again = ring.try_take(&mut actor).unwrap();
+        ring.release_taken(&mut actor, again);
+        swept_on_its_way(&ring);
     });
+}
+
+fn swept_on_its_way(ring: &Arc<Ring>) {
+    let mut actor = ring.actors().claim(1, 0).unwrap();
+    let mut dead = ring.actors().claim(2, 0).unwrap();
+    put(ring, &mut dead, 7).unwrap();
+    let repairer = {
+        let ring = Arc::clone(ring);
+        thread::spawn(move || ring.recover(2, &SecondIsDead))
+    };
+    let place = ring.try_take(&mut actor).unwrap();
+    assert_eq!(repairer.join().unwrap(), Recovery::Done);
+    let mut bytes = [0; 24];
+    assert_eq!(ring.copy_taken(place, &mut bytes), Ok(24));
+    assert_eq!((bytes, ring.blocks_used()), (message(7), 1));
+    ring.release_taken(&mut actor, place);
+    assert_eq!(ring.blocks_used(), 0);
 }
 
 /// Edge block-owner, seen by two putters: who takes the block that the other gave up finds

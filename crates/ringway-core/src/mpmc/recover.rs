@@ -66,7 +66,10 @@ impl Ring {
         self.participants.bury(dead);
         // Before what they tell by is changed.
         self.settle_takes(dead);
-        let resolved = self.resolve(&self.claims(dead, liveness));
+        let claims = self.claims(dead, liveness);
+        // Which of slot and record is the truth, the slot tells as long as it is FULL.
+        self.drop_copies(&claims);
+        let resolved = self.resolve(&claims);
         // First of all: what is named in slots and is the dead's is nothing any more.
         self.settle_streams(dead);
         // Lease records first: which of slot and record is the truth, the slot tells.

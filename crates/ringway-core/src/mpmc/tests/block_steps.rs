@@ -111,7 +111,29 @@ impl Scene {
         taken.step(|_| ring.vacate(place));
     }
 
-    /// Runs the first `steps` of taking a grant and releasing it.
+    /// Runs the first `steps` of taking a grant and releasing it, in the usual way.
+    fn straight_grant(&mut self, steps: usize) -> (Option<u64>, bool) {
+        let position = self.ring.dequeue_pos.load(SeqCst);
+        let place = Place::slot(position);
+        let mut taken = Victim { place, redelivered: None, done: 0, steps };
+        let Self { ring, victim, .. } = self;
+        taken.step(|_| ring.announce(victim, Announcement::get(position)));
+        taken.step(|taken| {
+            ring.claim_get(position).unwrap();
+            taken.redelivered = Some(self.inside.remove(0));
+        });
+        taken.step(|taken| taken.place = ring.reserve_lease(VICTIM).unwrap());
+        let lease = taken.place;
+        taken.step(|_| ring.fill_lease(lease, position));
+        taken.step(|_| ring.hold_lease(lease, VICTIM));
+        let next = ring.positions.next_lap(position);
+        taken.step(|_| ring.slot(position).unwrap().release(next));
+        taken.step(|_| ring.notify_room());
+        self.free(&mut taken);
+        (taken.redelivered, taken.done < taken.steps)
+    }
+
+    /// The same in the other way.
     fn grant(&mut self, steps: usize) -> (Option<u64>, bool) {
         let position = self.ring.dequeue_pos.load(SeqCst);
         let place = Place::slot(position);
@@ -227,22 +249,73 @@ fn a_getter_of_blocks_dies_after_any_step() {
 #[test]
 fn a_holder_of_a_grant_dies_after_any_step() {
     at_every_step(&[1, 2, 3], 0, 1, Scene::grant);
+    at_every_step(&[1, 2, 3], 0, 1, Scene::straight_grant);
+}
+
+/// Another one announces the same position, loses it, dies as well, and is repaired first: that
+/// settles the claim of the first one, whose record may hold a copy.
+#[test]
+fn a_holder_of_a_grant_dies_beside_one_that_wanted_the_same() {
+    const OTHER: u32 = 3;
+    for announced_first in [true, false] {
+        at_every_step(&[1, 2, 3], 0, 1, |scene, steps| {
+            let position = scene.ring.dequeue_pos.load(SeqCst);
+            let mut other = scene.ring.actors().claim(OTHER, 0).unwrap();
+            if announced_first {
+                scene.ring.announce(&mut other, Announcement::get(position));
+            }
+            let left = scene.straight_grant(steps);
+            if !announced_first {
+                scene.ring.announce(&mut other, Announcement::get(position));
+            }
+            scene.fates.kill(VICTIM);
+            scene.fates.kill(OTHER);
+            assert_eq!(scene.ring.recover(OTHER, &scene.fates), Recovery::Done);
+            left
+        });
+    }
+}
+
+/// A live one is about to claim the same position: the first repair settles the record alone.
+#[test]
+fn a_holder_of_a_grant_dies_beside_one_that_still_wants_the_same() {
+    at_every_step(&[1, 2, 3], 0, 1, |scene, steps| {
+        let position = scene.ring.dequeue_pos.load(SeqCst);
+        scene.ring.announce(&mut scene.survivor, Announcement::get(position));
+        let left = scene.straight_grant(steps);
+        scene.fates.kill(VICTIM);
+        let first = scene.ring.recover(VICTIM, &scene.fates);
+        scene.ring.announce(&mut scene.survivor, Announcement::IDLE);
+        if first == Recovery::Done {
+            // Nothing was claimed, or all of it settled: for the caller's own repair.
+            scene.ring.participants().bury(VICTIM);
+        }
+        left
+    });
 }
 
 /// A repairer dies between any two parts of its repair, or repeats one.
 #[test]
 fn repair_of_blocks_may_stop_anywhere_and_start_over() {
-    let parts: [fn(&Ring); 3] =
-        [|r| r.settle_leases(VICTIM), |r| r.sweep(VICTIM), |r| r.sweep_blocks(VICTIM)];
+    let parts: [fn(&Ring, &Fates); 4] = [
+        |ring, fates| ring.drop_copies(&ring.claims(VICTIM, fates)),
+        |ring, _| ring.settle_leases(VICTIM),
+        |ring, _| ring.sweep(VICTIM),
+        |ring, _| ring.sweep_blocks(VICTIM),
+    ];
     for done in 0..=parts.len() {
-        at_every_step(&[2], 0, 1, |scene, steps| {
-            let left = scene.grant(steps);
-            parts[..done].iter().for_each(|part| part(&scene.ring));
-            left
-        });
+        for grant in [Scene::grant, Scene::straight_grant] {
+            at_every_step(&[2], 0, 1, |scene, steps| {
+                let left = grant(scene, steps);
+                scene.fates.kill(VICTIM);
+                parts[..done].iter().for_each(|part| part(&scene.ring, &scene.fates));
+                left
+            });
+        }
         at_every_step(&[2], 1, 0, |scene, steps| {
             let over = scene.put(steps);
-            parts[..done].iter().for_each(|part| part(&scene.ring));
+            scene.fates.kill(VICTIM);
+            parts[..done].iter().for_each(|part| part(&scene.ring, &scene.fates));
             (None, over)
         });
     }
