@@ -27,7 +27,7 @@ pub(crate) struct Chain {
     /// Bytes of the message.
     pub(crate) len: usize,
     /// Where blocks of another size begin, if there are more than a few. A long message has
-    /// thousands of blocks, and as a putter makes it five runs at most: it takes no walk to
+    /// thousands of blocks, and as a putter makes it seven runs at most: it takes no walk to
     /// find a byte in its midst. Elsewhere: grants are moved, and most have none.
     runs: Option<Box<Runs>>,
 }

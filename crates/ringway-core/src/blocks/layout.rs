@@ -11,10 +11,12 @@ pub(super) const ENTRY: u64 = 16;
 const BEHIND_PAGE: u64 = 128;
 const PAGE: u64 = 4096;
 /// How many small blocks a block of each class is as long as, as a shift; largest first.
-const SHIFTS: [u32; CLASSES] = [7, 4, 0];
-pub(super) const CLASSES: usize = 3;
+const SHIFTS: [u32; CLASSES] = [7, 4, 2, 0];
+pub(super) const CLASSES: usize = 4;
 /// The index of the class of small blocks.
 pub(super) const SMALL: usize = CLASSES - 1;
+/// That of blocks as long as four of them. They spare a message of a KiB three owner words out of four.
+pub(super) const QUAD: usize = SMALL - 1;
 
 const SMALLEST: u64 = 256;
 const LARGEST: u64 = 1 << 16;
@@ -67,27 +69,32 @@ impl PoolGeometry {
         }
         let small = (inline + 1).next_power_of_two().clamp(SMALLEST, LARGEST);
         let total = bytes.checked_next_multiple_of(small).filter(|total| *total <= LARGEST_POOL)?;
-        let [large, medium, _] = SHIFTS.map(|shift| small << shift);
-        let quarter = total / 4;
-        let of_any = {
-            let (larges, mediums) = (total / 2 / large, quarter / medium);
-            [larges, mediums, (total - larges * large - mediums * medium) / small]
-        };
+        let sizes @ [large, medium, quad, _] = SHIFTS.map(|shift| small << shift);
+        // Bytes for each class; what is left of its share goes to the next.
+        let of_any = [total / 2, total / 8, total / 8, total / 4];
         let of_long = {
             // Of the shorter blocks each message takes less than half of a longer one.
             let ends = places.saturating_add(granted).saturating_add(IN_HAND);
-            let smalls = (quarter / small).min(ends.saturating_mul(medium / small / 2));
-            let mediums = (quarter / medium).min(ends.saturating_mul(large / medium / 2));
-            let rest = total - smalls * small - mediums * medium;
-            let larges = if total / large < places { 0 } else { rest / large };
-            let mediums = (total - larges * large - smalls * small) / medium;
-            [larges, mediums, (total - larges * large - mediums * medium) / small]
+            let least = |class: usize, longer: u64| {
+                let size = sizes[class];
+                (of_any[class] / size).min(ends.saturating_mul(longer / size / 2)) * size
+            };
+            [total, least(1, large), least(QUAD, medium), least(SMALL, quad)]
         };
-        let of = |[larges, mediums, smalls]: [u64; CLASSES]| {
-            Self::checked([small, larges, mediums, smalls], at)
+        let of = |longest: usize, shares: [u64; CLASSES]| {
+            let mut rest = total;
+            let counts = std::array::from_fn(|class| {
+                let shorter: u64 = shares[class + 1..].iter().sum();
+                let count = if class < longest { 0 } else { (rest - shorter) / sizes[class] };
+                rest -= count * sizes[class];
+                count
+            });
+            let [large, medium, quad, small_ones] = counts;
+            Self::checked([small, large, medium, quad, small_ones], at)
         };
-        let long = (total / medium >= places).then(|| of(of_long)).flatten();
-        long.or_else(|| of(of_any))
+        // The longest of which there may be one for each place.
+        let longest = sizes[..SMALL].iter().position(|size| total / size >= places);
+        longest.and_then(|longest| of(longest, of_long)).or_else(|| of(0, of_any))
     }
 
     /// A pool without blocks.
@@ -122,8 +129,8 @@ impl PoolGeometry {
     }
 
     pub(crate) fn params(&self) -> [u64; Self::PARAMS] {
-        let [large, medium, small] = self.counts;
-        [self.small, large, medium, small]
+        let [large, medium, quad, small] = self.counts;
+        [self.small, large, medium, quad, small]
     }
 
     /// How many blocks there are.
@@ -196,23 +203,26 @@ mod tests {
 
     #[test]
     fn a_pool_for_few_long_messages_has_few_short_blocks() {
-        let many = [64, 256, 4096];
-        assert_eq!(counts(4 << 20, 4096, 64), many, "half, a quarter and a quarter");
+        let many = [64, 128, 512, 4096];
+        assert_eq!(counts(4 << 20, 4097, 64), many, "half, two eighths and a quarter");
         assert_eq!(counts(4 << 20, 1 << 30, 64), many);
-        assert_eq!(counts(4 << 20, 4, 64), [91, 260, 576]);
-        assert_eq!(counts(4 << 20, 4, 0), [123, 36, 64]);
-        assert_eq!(counts(64 << 10, 4, 64), [0, 12, 64], "too short for large ones");
-        assert_eq!(counts(16 << 10, 4, 64), [0, 3, 16]);
-        assert_eq!(counts(16 << 10, 5, 64), [0, 1, 48], "too short for medium ones");
+        assert_eq!(counts(4 << 20, 4, 64), [106, 131, 144, 144]);
+        assert_eq!(counts(4 << 20, 4, 0), [123, 35, 16, 16]);
+        assert_eq!(counts(64 << 10, 4, 64), [0, 10, 8, 64], "too short for large ones");
+        assert_eq!(counts(16 << 10, 4, 64), [0, 2, 4, 16]);
+        assert_eq!(counts(16 << 10, 5, 64), [0, 0, 12, 16], "too short for medium ones");
+        assert_eq!(counts(8 << 10, 8, 64), [0, 0, 6, 8], "a KiB for each place");
+        assert_eq!(counts(1 << 10, 2, 64), [0, 0, 0, 4], "too short for those, too");
     }
 
     /// What is granted leaves its place in the ring, and keeps its blocks.
     #[test]
     fn a_pool_has_blocks_for_what_is_granted() {
         for places in [1, 4, 10, 16] {
-            let [large, medium, small] = counts(384 << 10, places, 64);
-            assert_eq!(small, 384, "{places} places");
-            assert!(large + medium >= 30, "{places} places");
+            let counts = counts(384 << 10, places, 64);
+            let messages = places + 64 + IN_HAND;
+            assert!(counts[SMALL] >= 2 * messages, "{places} places: {counts:?}");
+            assert!(counts[0] + counts[1] >= 25, "{places} places: {counts:?}");
         }
     }
 
@@ -237,8 +247,8 @@ mod tests {
             params[class] = u64::MAX;
             assert_eq!(PoolGeometry::checked(params, 0), None, "class {class}");
         }
-        assert_eq!(PoolGeometry::checked([256, 0, 0, 0], 0), None, "no block");
-        assert_eq!(PoolGeometry::checked([256, 0, 0, 1], u64::MAX - 5), None);
+        assert_eq!(PoolGeometry::checked([256, 0, 0, 0, 0], 0), None, "no block");
+        assert_eq!(PoolGeometry::checked([256, 0, 0, 0, 1], u64::MAX - 5), None);
         assert_eq!(PoolGeometry::of_size(u64::MAX, 0, 4096, 64, 0), None);
     }
 }

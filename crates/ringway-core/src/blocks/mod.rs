@@ -34,15 +34,15 @@
 //!
 //! # Sizes and fragmentation
 //!
-//! Blocks come in three classes: small (a power of two just above a slot's room, at least
-//! 256 bytes), medium (16 small) and large (8 medium). Half of the pool is large blocks, a
-//! quarter medium, a quarter small; a class that its share has no room for is left out.
-//! If the pool has a medium block or more for each place of the ring, long messages are to
-//! be expected: then the quarters are cut to what the ends of as many messages take as may
-//! wait or be granted, and there are large blocks only if there is one for each place.
-//! Without large ones the rest is medium.
+//! Blocks come in four classes: small (a power of two just above a slot's room, at least
+//! 256 bytes), quad (four small), medium (four quad) and large (eight medium). Half of the pool is
+//! large blocks, an eighth medium, an eighth quad, a quarter small; what is left of a share goes
+//! to the next one. If there may be a quad block or a longer one for each place of the ring, messages
+//! of such a length are to be expected: the longest of which that is so have most of the pool, there
+//! is none of longer ones, and of shorter ones no more than the ends of as many messages take as may
+//! wait or be granted.
 //!
-//! A message takes large blocks first, then medium, then small, and the last one of a
+//! A message takes large blocks first, then medium, quad, small, and the last one of a
 //! class as soon as it would fill half of it. So
 //!
 //! * no hole is lost: blocks of a chain need not be neighbours, and where one class is

@@ -1,7 +1,7 @@
 //! Taking blocks and giving them back.
 
 use super::chain::{Blocks, Chain};
-use super::layout::{CLASSES, Class, ENTRY, PoolGeometry, SMALL};
+use super::layout::{CLASSES, Class, ENTRY, PoolGeometry, QUAD, SMALL};
 use super::word::{Block, Descriptor, Link, Owner};
 use crate::memory::{Memory, OutOfBounds, ReadTimes, Region, Stores, Way};
 use crate::sync::AtomicU64;
@@ -11,7 +11,7 @@ use core::cell::Cell;
 
 /// Blocks of a class at which every search looks first: few enough to look at in
 /// vain, and as many as messages that follow each other closely need.
-const WARM: [u64; CLASSES] = [64, 16, 16];
+const WARM: [u64; CLASSES] = [64, 16, 16, 16];
 
 /// Bytes of the blocks of a class that are taken in turn, where they are: about as many as go
 /// round in a ring that is quickest. More would lie in no cache when their turn comes.
@@ -239,7 +239,7 @@ impl Pool {
         }
         // Through the cache the same few blocks are the wrong ones for longer messages: the last
         // getter's processor has them. Those that were free for longer lie where both find them.
-        let in_turn = index != SMALL && self.stores.way() == Way::Through;
+        let in_turn = index < QUAD && self.stores.way() == Way::Through;
         let warm = if in_turn { 0 } else { WARM[index].min(class.count) };
         let mut got = 0;
         for place in 0..warm {

@@ -17,7 +17,7 @@ const NOT_FULL: usize = BODY + 3 * LINE;
 const TASKS_DONE: usize = BODY + 5 * LINE;
 const CHANGES: usize = TASKS_DONE + 64;
 /// Which parameter is the number of stream records.
-const STREAMS: usize = 10;
+const STREAMS: usize = 11;
 /// Bytes of a stream record.
 const STREAM: usize = 3 * LINE;
 const PARTICIPANTS: usize = BODY + 6 * LINE;
@@ -159,10 +159,10 @@ impl Image {
         end.next_multiple_of(64)
     }
 
-    /// Blocks of each class, large, medium and small, and bytes of each.
-    fn classes(&self) -> [(usize, usize); 3] {
+    /// Blocks of each class, the largest first, and bytes of each.
+    fn classes(&self) -> [(usize, usize); 4] {
         let small = self.param(5);
-        [(self.param(6), small << 7), (self.param(7), small << 4), (self.param(8), small)]
+        [(6, 7), (7, 4), (8, 2), (9, 0)].map(|(count, shift)| (self.param(count), small << shift))
     }
 
     fn blocks(&self) -> usize {
