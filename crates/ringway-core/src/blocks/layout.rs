@@ -69,32 +69,37 @@ impl PoolGeometry {
         }
         let small = (inline + 1).next_power_of_two().clamp(SMALLEST, LARGEST);
         let total = bytes.checked_next_multiple_of(small).filter(|total| *total <= LARGEST_POOL)?;
-        let sizes @ [large, medium, quad, _] = SHIFTS.map(|shift| small << shift);
-        // Bytes for each class; what is left of its share goes to the next.
-        let of_any = [total / 2, total / 8, total / 8, total / 4];
-        let of_long = {
-            // Of the shorter blocks each message takes less than half of a longer one.
-            let ends = places.saturating_add(granted).saturating_add(IN_HAND);
-            let least = |class: usize, longer: u64| {
-                let size = sizes[class];
-                (of_any[class] / size).min(ends.saturating_mul(longer / size / 2)) * size
-            };
-            [total, least(1, large), least(QUAD, medium), least(SMALL, quad)]
+        let [large, medium, quad, _] = SHIFTS.map(|shift| small << shift);
+        // So many bytes of each longer class; what is left is small blocks.
+        let of = |shares: [u64; SMALL]| {
+            let [larges, mediums, quads] =
+                [shares[0] / large, shares[1] / medium, shares[QUAD] / quad];
+            let longer = larges * large + mediums * medium + quads * quad;
+            Self::checked([small, larges, mediums, quads, (total - longer) / small], at)
         };
-        let of = |longest: usize, shares: [u64; CLASSES]| {
-            let mut rest = total;
-            let counts = std::array::from_fn(|class| {
-                let shorter: u64 = shares[class + 1..].iter().sum();
-                let count = if class < longest { 0 } else { (rest - shorter) / sizes[class] };
-                rest -= count * sizes[class];
-                count
-            });
-            let [large, medium, quad, small_ones] = counts;
-            Self::checked([small, large, medium, quad, small_ones], at)
+        // Of the shorter blocks each message takes less than half of a longer one.
+        let ends = places.saturating_add(granted).saturating_add(IN_HAND);
+        let least = |share: u64, size: u64, longer: u64| {
+            (share / size).min(ends.saturating_mul(longer / size / 2)) * size
         };
-        // The longest of which there may be one for each place.
-        let longest = sizes[..SMALL].iter().position(|size| total / size >= places);
-        longest.and_then(|longest| of(longest, of_long)).or_else(|| of(0, of_any))
+        let mediums = least(total / 8, medium, large);
+        let quads = least(total / 8, quad, medium);
+        let smalls = least(total / 4, small, medium);
+        // The longest of which there may be one for each place. Of quad blocks there are to be twice as
+        // many: most of a pool of small ones holds four times as many messages of less than one.
+        let twice = places.saturating_mul(2).max(places.saturating_add(IN_HAND));
+        let of_long = if total / large >= places {
+            of([total - mediums - quads - smalls, mediums, quads])
+        } else if total / medium >= places {
+            of([0, total - quads - smalls, quads])
+        } else if total / quad >= twice {
+            of([0, 0, total - smalls])
+        } else {
+            None
+        };
+        let of_any = || of([total / 2, total / 8, total / 8]);
+        // The largest pools have too many blocks with the quad ones.
+        of_long.or_else(of_any).or_else(|| of([total / 2, total / 4, 0]))
     }
 
     /// A pool without blocks.
@@ -206,23 +211,23 @@ mod tests {
         let many = [64, 128, 512, 4096];
         assert_eq!(counts(4 << 20, 4097, 64), many, "half, two eighths and a quarter");
         assert_eq!(counts(4 << 20, 1 << 30, 64), many);
-        assert_eq!(counts(4 << 20, 4, 64), [106, 131, 144, 144]);
-        assert_eq!(counts(4 << 20, 4, 0), [123, 35, 16, 16]);
+        assert_eq!(counts(4 << 20, 4, 64), [103, 128, 144, 576]);
+        assert_eq!(counts(4 << 20, 4, 0), [123, 32, 16, 64]);
         assert_eq!(counts(64 << 10, 4, 64), [0, 10, 8, 64], "too short for large ones");
-        assert_eq!(counts(16 << 10, 4, 64), [0, 2, 4, 16]);
+        assert_eq!(counts(16 << 10, 4, 64), [0, 2, 2, 24]);
         assert_eq!(counts(16 << 10, 5, 64), [0, 0, 12, 16], "too short for medium ones");
-        assert_eq!(counts(8 << 10, 8, 64), [0, 0, 6, 8], "a KiB for each place");
-        assert_eq!(counts(1 << 10, 2, 64), [0, 0, 0, 4], "too short for those, too");
+        assert_eq!(counts(8 << 10, 4, 64), [0, 0, 6, 8], "two KiB for each place");
+        assert_eq!(counts(8 << 10, 5, 64), [0, 0, 1, 28], "too short for those, too");
+        assert_eq!(counts(1 << 10, 2, 64), [0, 0, 0, 4]);
     }
 
     /// What is granted leaves its place in the ring, and keeps its blocks.
     #[test]
     fn a_pool_has_blocks_for_what_is_granted() {
         for places in [1, 4, 10, 16] {
-            let counts = counts(384 << 10, places, 64);
-            let messages = places + 64 + IN_HAND;
-            assert!(counts[SMALL] >= 2 * messages, "{places} places: {counts:?}");
-            assert!(counts[0] + counts[1] >= 25, "{places} places: {counts:?}");
+            let [large, medium, quad, small] = counts(384 << 10, places, 64);
+            assert_eq!((small, quad), (384, 48), "{places} places");
+            assert!(8 * large + medium >= 60, "{places} places");
         }
     }
 
@@ -230,6 +235,9 @@ mod tests {
     fn a_pool_may_have_as_many_blocks_as_can_be_numbered() {
         let pool = PoolGeometry::of_size(14 << 30, 112, 1 << 21, 64, 0).unwrap();
         assert!(pool.bytes() >= 14 << 30 && pool.blocks() <= MAX_BLOCKS);
+        let pool = PoolGeometry::of_size(14 << 30, 112, 1 << 22, 64, 0).unwrap();
+        let counts = pool.classes().map(|class| class.count);
+        assert_eq!(counts, [229_376, 917_504, 0, 14_680_064], "too many with quad ones");
     }
 
     #[test]

@@ -36,11 +36,11 @@
 //!
 //! Blocks come in four classes: small (a power of two just above a slot's room, at least
 //! 256 bytes), quad (four small), medium (four quad) and large (eight medium). Half of the pool is
-//! large blocks, an eighth medium, an eighth quad, a quarter small; what is left of a share goes
-//! to the next one. If there may be a quad block or a longer one for each place of the ring, messages
-//! of such a length are to be expected: the longest of which that is so have most of the pool, there
-//! is none of longer ones, and of shorter ones no more than the ends of as many messages take as may
-//! wait or be granted.
+//! large blocks, an eighth medium, an eighth quad, the rest small. If there may be a medium block
+//! or a longer one for each place of the ring, or two quad ones and four more, messages of such a
+//! length are to be expected: the longest class of which that is so has what the shorter ones leave,
+//! longer ones have none, and shorter ones no more than the ends of as many messages take as may wait
+//! or be granted.
 //!
 //! A message takes large blocks first, then medium, quad, small, and the last one of a
 //! class as soon as it would fill half of it. So

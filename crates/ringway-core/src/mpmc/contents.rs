@@ -71,15 +71,14 @@ impl Ring {
         copied
     }
 
-    /// Prepares for [`read_value`](Self::read_value).
+    /// Finds out where the bytes lie, for those who ask for parts of them.
     #[inline]
     pub(super) fn find_alike(&self, contents: &mut Contents) {
         // Of a message in its slot there are no blocks.
         self.pool.find_alike(&mut contents.0);
     }
 
-    /// As [`copy_contents`](Self::copy_contents), of a value in the first blocks. Says whether it
-    /// did.
+    /// As [`copy_contents`](Self::copy_contents), of a value. Says whether it did.
     #[inline]
     pub(super) fn read_value(&self, contents: &Contents, from: usize, to: &mut [u8]) -> bool {
         self.pool.read_value(&contents.0, from, to)

@@ -19,7 +19,7 @@
 //! ..                  L × lease   lease records: a slot each, and where it came from (`leases`)
 //! ..                  S × 384     stream records (`stream`)
 //! ..                  B × 16      owner word and link of each block (`crate::blocks`)
-//! page + 128                      the blocks: large, medium, small
+//! page + 128                      the blocks: large, medium, quad, small
 //! ```
 //!
 //! Hot words have 128-byte lines of their own. A participant is a process's

@@ -54,7 +54,8 @@ impl Ring {
     }
 
     /// Bytes of the buffer of a stream that has record `index`: for a lone one a quarter of the
-    /// pool, for each further one half as much, for the last as much as for the last but one. All
+    /// pool (a half where there is one record), for each further one half as much, for the last as much as
+    /// for the last but one. All
     /// streams together leave half of the pool to other messages; each has at least a block. Records
     /// are used from the first on, and a long buffer is a quick one: two processors that share a cache
     /// find more in it than their own hold.
@@ -97,10 +98,12 @@ impl Ring {
         let named = Named { truth, len: len as u64, index };
         let mut stream =
             Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
+        let take = |len| self.pool.take(len, participant);
         let wished = self.stream_buffer(index);
-        let room = self.pool.has_room(wished).then_some(wished);
-        let room = room.unwrap_or_else(|| self.least_stream_buffer());
-        let begun = self.pool.take(room, participant).and_then(|chain| {
+        // A look first: an attempt in vain would wake those who wait for blocks.
+        let buffer = self.pool.has_room(wished).then(|| take(wished)).flatten();
+        let buffer = buffer.or_else(|| take(self.least_stream_buffer()));
+        let begun = buffer.and_then(|chain| {
             record.describe(self.pool.describe(&chain));
             stream.chain = chain;
             self.begin_epoch(record)

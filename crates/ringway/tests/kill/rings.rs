@@ -28,10 +28,10 @@ pub(crate) const FIRST: u64 = 100;
 const SIGNATURE: u64 = 7;
 /// So that a message has several words to be half written.
 const PAYLOAD: usize = 40;
-/// Bytes of a message in blocks: three of them.
-const LONG: usize = 600;
+/// Bytes of a message in blocks: three of them at least, of two sizes if there are.
+const LONG: usize = 1304;
 /// Bytes for messages in blocks.
-const POOL: u64 = 8 << 10;
+const POOL: u64 = 16 << 10;
 const LEASES: u32 = 2;
 pub(crate) const PARTICIPANTS: u32 = 6;
 
@@ -363,6 +363,7 @@ impl Scene {
         for n in 0..self.inside {
             put(&ring, FIRST + n, soon()).expect("room");
         }
+        assert!(!self.long || ring.blocks_used() >= 3 * self.inside, "to be killed amidst them");
         if let Some(dead) = self.doom {
             let pid = doom(&fd, dead);
             if ![Op::Repair, Op::Guard, Op::Open].contains(&self.op) {

@@ -16,7 +16,7 @@ const VICTIM: u32 = 2;
 const ITS: u64 = 999;
 /// One block, a chain of small ones, and chains of several classes. The room of a slot
 /// is 16 bytes.
-const LENGTHS: [usize; 3] = [17, 700, 5000];
+const LENGTHS: [usize; 3] = [17, 450, 5400];
 const POOL: u64 = 40 << 10;
 
 struct Scene {
@@ -325,8 +325,8 @@ fn repair_of_blocks_may_stop_anywhere_and_start_over() {
 /// the repair, which must leave it alone and free the others.
 #[test]
 fn blocks_that_were_freed_and_used_again_are_left_alone() {
-    let mut scene = Scene::new(2, 0, 0, 700);
-    put(&scene.ring, &mut scene.survivor, 7, 700).unwrap();
+    let mut scene = Scene::new(2, 0, 0, 1300);
+    put(&scene.ring, &mut scene.survivor, 7, 1300).unwrap();
     scene.inside.push(7);
     // Announced, claimed, taken, committed, and the last of three blocks given back.
     scene.get(5);

@@ -1,6 +1,6 @@
 //! Messages in blocks, in one process: lengths, room, grants, wrong words.
 
-use crate::blocks::Walk;
+use crate::blocks::{Chain, Walk};
 use crate::memory::{Heap, Memory, Way};
 use crate::mpmc::contents::Contents;
 use crate::mpmc::long::Place;
@@ -180,8 +180,8 @@ fn through_the_cache_long_messages_take_blocks_in_turn() {
 #[test]
 fn values_are_where_the_bytes_are() {
     let ring = shared(4, 200 << 10);
-    // In one block, in a few small ones, in blocks of several sizes.
-    for len in [100, 700, 40_000, 70_001] {
+    // In one block, in two small ones, in blocks of several sizes.
+    for len in [100, 450, 1300, 40_000, 70_001] {
         let mut grant = ring.reserve(len, &mut spinner(), in_time()).unwrap();
         let want = bytes(1, len);
         let mut at = 0;
@@ -462,22 +462,38 @@ fn a_chain_that_bites_its_tail_ends() {
 /// was written, whether or not it was found out where they lie.
 #[test]
 fn every_range_is_found_wherever_the_blocks_lie() {
-    let ring = pooled(2, 40 << 10, 0);
-    let small = 256;
-    let takes = |len| ring.pool.take(len, 1).unwrap();
-    let single: Vec<_> = (0..6).map(|_| takes(small)).collect();
-    // The third and the sixth are in the way.
-    for n in [0, 1, 3, 4] {
-        ring.pool.free_all(&single[n].blocks, 1);
+    let ring = pooled(4096, 40 << 10, 0);
+    let take = |len| ring.pool.take(len, 1).unwrap();
+    let numbers =
+        |chain: &Chain| chain.blocks.iter().map(|block| block.number()).collect::<Vec<_>>();
+    let single: Vec<_> = (0..5).map(|_| take(256)).collect();
+    // The second is in the way, then the fourth.
+    ring.pool.free_all(&single[0].blocks, 1);
+    ring.pool.free_all(&single[2].blocks, 1);
+    let apart = take(450);
+    ring.pool.free_all(&single[4].blocks, 1);
+    let beside = take(450);
+    // Of all sizes but the largest.
+    let mixed = take(2 * 4096 + 1024 + 300);
+    let [first, second] = numbers(&apart)[..] else { panic!("two blocks") };
+    assert_eq!(second, first + 2);
+    let [first, second] = numbers(&beside)[..] else { panic!("two blocks") };
+    assert_eq!(second, first + 1);
+    assert_eq!(mixed.blocks.len(), 8, "a medium one, quad ones, small ones");
+    let lengths = [0, 1, 7, 8, 9, 64, 100, 194, 255, 256, 257, 440, 600, 4096, 5000];
+    // What is beside them belongs to others.
+    let others = [&single[1], &single[3]];
+    for (n, other) in (100..).zip(others) {
+        ring.pool.write(other, 0, &bytes(n, 256)).unwrap();
     }
-    let whole = takes(20 << 10);
-    for chain in [takes(4 * small - 3), whole] {
+    for chain in [apart, beside, mixed] {
         let mut known = ring.pool.follow(ring.pool.describe(&chain)).unwrap();
         ring.pool.find_alike(&mut known);
         let mut all = vec![0; chain.len];
+        ring.pool.write(&chain, 0, &all).unwrap();
         let offsets = (0..64).chain((64..chain.len).step_by(61)).chain([chain.len - 1, chain.len]);
         for (n, at) in (0..).zip(offsets) {
-            for len in [0, 1, 7, 8, 9, 64, 100, 255, 256, 257, 600, 4096, 5000] {
+            for len in lengths {
                 let end = at + len;
                 let src = bytes(n, len);
                 let (writer, reader) = if n % 2 == 0 { (&known, &chain) } else { (&chain, &known) };
@@ -496,8 +512,31 @@ fn every_range_is_found_wherever_the_blocks_lie() {
                 }
             }
         }
-        let mut back = vec![0; chain.len];
-        ring.pool.read(&known, 0, &mut back).unwrap();
-        assert_eq!(back, all);
+        for chain in [&known, &chain] {
+            let mut back = vec![0; chain.len];
+            ring.pool.read(chain, 0, &mut back).unwrap();
+            assert_eq!(back, all);
+        }
+    }
+    for (n, other) in (100..).zip(others) {
+        let mut back = [0; 256];
+        ring.pool.read(other, 0, &mut back).unwrap();
+        assert_eq!(back[..], bytes(n, 256), "a stranger's");
+    }
+}
+
+/// What a grant knew of its message is kept for the thread's next one, and forgotten.
+#[test]
+fn a_grant_knows_nothing_of_the_message_before_it() {
+    let ring = shared(4, 40 << 10);
+    for (n, len) in (1..).zip([450, 5, 1300, 8, 17, 0, 3000, 6]) {
+        let want = bytes(n, len);
+        ring.put(&want, &mut spinner(), in_time()).unwrap();
+        let got = ring.get_ref(&mut spinner(), in_time()).unwrap();
+        let mut part = vec![0; len];
+        got.read_at(0, &mut part).unwrap();
+        assert_eq!(part, want);
+        assert!(got.read_at(0, &mut vec![0; len + 1]).is_err(), "{len}");
+        got.release();
     }
 }
