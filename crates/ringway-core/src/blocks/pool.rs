@@ -140,9 +140,23 @@ impl Pool {
         self.take_to(len, participant, &mut chain).then_some(chain)
     }
 
+    /// As [`take`](Self::take), for a buffer that many bytes pass through: it goes round by itself, and
+    /// the next message finds its lines where this one leaves them if it has the same blocks.
+    pub(crate) fn take_buffer(&self, len: usize, participant: u32) -> Option<Chain> {
+        let mut chain = Chain::default();
+        self.take_blocks(len, participant, &mut chain, false).then_some(chain)
+    }
+
     /// As [`take`](Self::take), to a chain that is there already, whose blocks are no longer the
     /// caller's. Says whether it took them; if not, what is in the chain means nothing.
     pub(crate) fn take_to(&self, len: usize, participant: u32, chain: &mut Chain) -> bool {
+        // Through the cache the same few blocks are the wrong ones for longer messages: the last
+        // getter's processor has them. Those that were free for longer lie where both find them.
+        self.take_blocks(len, participant, chain, self.stores.way() == Way::Through)
+    }
+
+    /// Long blocks in turn, or those first that were used last.
+    fn take_blocks(&self, len: usize, participant: u32, chain: &mut Chain, in_turn: bool) -> bool {
         // A ring without a pool may have slots that cannot name an empty chain either.
         if len > self.bytes() || self.bytes() == 0 {
             return false;
@@ -155,7 +169,7 @@ impl Pool {
             let slack = if index == SMALL { class.size - 1 } else { class.size / 2 };
             if rest + slack >= class.size {
                 let wanted = (rest + slack).checked_div(class.size).unwrap_or(0);
-                let got = self.search(index, wanted, participant, blocks);
+                let got = self.search(index, wanted, participant, blocks, in_turn);
                 rest = rest.saturating_sub(got * class.size);
             }
         }
@@ -182,7 +196,7 @@ impl Pool {
             let wanted = rest
                 .checked_div(class.size)
                 .map_or(0, |whole| whole + u64::from(!rest.is_multiple_of(class.size)));
-            let got = self.search(index, wanted, participant, blocks);
+            let got = self.search(index, wanted, participant, blocks, false);
             rest = rest.saturating_sub(got * class.size);
         }
         rest
@@ -230,16 +244,21 @@ impl Pool {
     }
 
     /// Takes up to `wanted` blocks of a class; says how many.
-    fn search(&self, index: usize, wanted: u64, participant: u32, to: &mut Blocks) -> u64 {
+    fn search(
+        &self,
+        index: usize,
+        wanted: u64,
+        participant: u32,
+        to: &mut Blocks,
+        in_turn: bool,
+    ) -> u64 {
         let (Some(class), Some(cursor)) = (self.classes.get(index), self.cursors.get(index)) else {
             return 0;
         };
         if wanted == 0 || class.count == 0 {
             return 0;
         }
-        // Through the cache the same few blocks are the wrong ones for longer messages: the last
-        // getter's processor has them. Those that were free for longer lie where both find them.
-        let in_turn = index < QUAD && self.stores.way() == Way::Through;
+        let in_turn = in_turn && index < QUAD;
         let warm = if in_turn { 0 } else { WARM[index].min(class.count) };
         let mut got = 0;
         for place in 0..warm {

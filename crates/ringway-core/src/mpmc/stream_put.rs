@@ -98,7 +98,7 @@ impl Ring {
         let named = Named { truth, len: len as u64, index };
         let mut stream =
             Outgoing { named, chain: Chain::default(), written: Mark(0), offered: false };
-        let take = |len| self.pool.take(len, participant);
+        let take = |len| self.pool.take_buffer(len, participant);
         let wished = self.stream_buffer(index);
         // A look first: an attempt in vain would wake those who wait for blocks.
         let buffer = self.pool.has_room(wished).then(|| take(wished)).flatten();
