@@ -67,7 +67,7 @@ impl Pool {
     }
 
     /// Finds out where `chain` lies, for those who ask for one part of it after the other.
-    pub(crate) fn find_alike(&self, chain: &mut Chain) {
+    pub(crate) fn locate(&self, chain: &mut Chain) {
         let Some(first) = chain.blocks.first().map(|block| block.number()) else { return };
         let Some(class) = self.class_of(first) else { return };
         let numbers = class.first..class.first + class.count;

@@ -73,9 +73,9 @@ impl Ring {
 
     /// Finds out where the bytes lie, for those who ask for parts of them.
     #[inline]
-    pub(super) fn find_alike(&self, contents: &mut Contents) {
+    pub(super) fn locate(&self, contents: &mut Contents) {
         // Of a message in its slot there are no blocks.
-        self.pool.find_alike(&mut contents.0);
+        self.pool.locate(&mut contents.0);
     }
 
     /// As [`copy_contents`](Self::copy_contents), of a value. Says whether it did.

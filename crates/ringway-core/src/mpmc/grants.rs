@@ -355,7 +355,7 @@ fn reserve_once(
     let spare = attachment.spares(|spares| spares.chain.take()).flatten();
     let mut chain = spare.unwrap_or_default();
     if ring.pool.take_to(len, attachment.participant(), &mut chain) {
-        ring.pool.find_alike(&mut chain);
+        ring.pool.locate(&mut chain);
         return Try::Done(Ok(WriteGrant { attachment, chain: Some(chain) }));
     }
     attachment.spares(|spares| spares.keep_chain(chain));

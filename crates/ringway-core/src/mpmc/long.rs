@@ -312,7 +312,7 @@ impl Ring {
             self.release_taken(actor, place);
             return Err(WRONG_LENGTH);
         }
-        self.find_alike(&mut contents);
+        self.locate(&mut contents);
         let fits = contents.len().min(buffer.len());
         let copied = self.copy_whole(place, &contents, &mut buffer[..fits]);
         if copied.is_err() {

@@ -136,7 +136,7 @@ impl Held {
         self.taken = Some((Arc::clone(attachment), place));
         (self.task, self.kept) = (false, false);
         self.begun = ring.pool.read_times().begin(self.contents.len());
-        ring.find_alike(&mut self.contents);
+        ring.locate(&mut self.contents);
     }
 
     /// For a caller to keep.

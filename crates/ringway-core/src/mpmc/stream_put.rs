@@ -54,11 +54,10 @@ impl Ring {
     }
 
     /// Bytes of the buffer of a stream that has record `index`: for a lone one a quarter of the
-    /// pool (a half where there is one record), for each further one half as much, for the last as much as
-    /// for the last but one. All
-    /// streams together leave half of the pool to other messages; each has at least a block. Records
-    /// are used from the first on, and a long buffer is a quick one: two processors that share a cache
-    /// find more in it than their own hold.
+    /// pool (a half where there is one record), for each further one half as much, for the last as
+    /// much as for the last but one. All streams together leave half of the pool to other messages;
+    /// each has at least a block. Records are used from the first on, and a long buffer is a quick
+    /// one: two processors that share a cache find more in it than their own hold.
     fn stream_buffer(&self, index: u64) -> usize {
         let last = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
         let halvings = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(2).min(last);
