@@ -65,6 +65,26 @@ pub fn check_at(len: usize, seq: u64, load: impl Fn(usize) -> Fallible<[u8; WORD
     Ok(())
 }
 
+/// As [`check`], of the part of a message of `len` bytes that begins at its byte `at`; both ends
+/// of the part lie between words.
+///
+/// # Errors
+///
+/// Says where it differs.
+#[inline]
+pub fn check_part(len: usize, seq: u64, at: usize, part: &[u8]) -> Fallible {
+    let (last, end) = (len - WORD, at + part.len());
+    let stamped = (at.next_multiple_of(STRIDE)..end.min(last)).step_by(STRIDE);
+    let end = (end == len).then_some(last);
+    stamped.chain(end).try_for_each(|word_at| {
+        let found = part[word_at - at..].first_chunk();
+        if found == Some(&word(word_at, seq).to_le_bytes()) {
+            return Ok(());
+        }
+        Err(format!("message {seq} is wrong at byte {word_at}").into())
+    })
+}
+
 /// `sum` and the words of `bytes`: what somebody does at least who reads all of a message.
 #[inline]
 pub fn sum(sum: u64, bytes: &[u8]) -> u64 {
@@ -135,6 +155,26 @@ mod tests {
                 message[at] ^= 1;
                 assert!(check_whole(&message, 7).is_err(), "length {len}, byte {at}");
                 message[at] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_checked_where_the_whole_is() {
+        for len in [8, 16, 1024, 1032, 4096, 4104, 9216] {
+            let mut message = blank(len);
+            stamp(&mut message, 7);
+            for piece in [8, 1024, 4096, 16_384] {
+                let parts = |message: &[u8], seq| {
+                    let mut parts = message.chunks(piece).zip(0..);
+                    parts.all(|(part, n)| check_part(len, seq, n * piece, part).is_ok())
+                };
+                assert!(parts(&message, 7) && !parts(&message, 8), "{len} in {piece}");
+                for at in stamped(len) {
+                    message[at] ^= 1;
+                    assert!(!parts(&message, 7), "{len} in {piece}, byte {at}");
+                    message[at] ^= 1;
+                }
             }
         }
     }

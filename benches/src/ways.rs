@@ -72,13 +72,13 @@ pub trait Taken {
     /// There is none.
     fn word(&self, at: usize) -> Fallible<[u8; payload::WORD]>;
 
-    /// The sum of all its words, every byte of it read; in place piece by piece, which come
-    /// to `piece`, of whole words.
+    /// The sum of all its words, every byte of it read once; in place piece by piece, which come
+    /// to `piece`, of whole words. Each piece is checked to be one of message `seq`.
     ///
     /// # Errors
     ///
-    /// The message cannot be read.
-    fn sum(&self, piece: &mut [u8]) -> Fallible<u64>;
+    /// The message cannot be read, or is another one.
+    fn sum(&self, piece: &mut [u8], seq: u64) -> Fallible<u64>;
 
     /// All of it in private memory.
     fn whole(&self) -> Vec<u8>;
@@ -98,8 +98,13 @@ impl Taken for &[u8] {
     }
 
     #[inline]
-    fn sum(&self, _: &mut [u8]) -> Fallible<u64> {
-        Ok(payload::sum(0, self))
+    fn sum(&self, piece: &mut [u8], seq: u64) -> Fallible<u64> {
+        let mut sum = 0;
+        for (part, n) in self.chunks(piece.len()).zip(0..) {
+            sum = payload::sum(sum, part);
+            payload::check_part(self.len(), seq, n * piece.len(), part)?;
+        }
+        Ok(sum)
     }
 
     fn whole(&self) -> Vec<u8> {
@@ -122,13 +127,14 @@ macro_rules! in_place {
             }
 
             #[inline]
-            fn sum(&self, piece: &mut [u8]) -> Fallible<u64> {
+            fn sum(&self, piece: &mut [u8], seq: u64) -> Fallible<u64> {
                 let mut sum = 0;
                 for at in (0..self.len()).step_by(piece.len()) {
                     let len = piece.len().min(self.len() - at);
                     let piece = &mut piece[..len];
                     self.read_at(at, piece)?;
                     sum = payload::sum(sum, piece);
+                    payload::check_part(self.len(), seq, at, piece)?;
                 }
                 Ok(sum)
             }
