@@ -77,14 +77,14 @@
 //! and AddressSanitizer. Under loom the words are loom's own (`loom_memory`).
 
 mod anywhere;
-#[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
-mod caches;
 mod circle;
 #[cfg(not(loom))]
 mod copy;
 mod heap;
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
 mod lines;
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
+mod processor;
 mod read_times;
 mod records;
 mod run;

@@ -1,7 +1,7 @@
 //! How long readers take for long messages, as they tell writers.
 
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
-use super::caches;
+use super::processor;
 use super::{LONG_COPY, Memory, OutOfBounds, Way, Word64};
 use crate::sync::Ordering::Relaxed;
 use std::time::Instant;
@@ -22,7 +22,8 @@ const LONG_PIECE: usize = 16 << 10;
 /// How a copy out of shared memory is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Out {
-    /// Of bytes that were written through the cache.
+    /// Of bytes that were written through the cache: by whole lines, which are fetched ahead. Not where
+    /// the processor has a better way of its own for it.
     Through,
     /// Of such, as a part of a streamed message that fills caches, to memory that the receiver had
     /// before: the copy goes past them. Else each of its lines would be fetched before it is
@@ -33,25 +34,32 @@ pub enum Out {
     Away,
     /// Of others: written past the cache, or a few.
     Past,
-    /// Of others, as a piece of a message that is read in place, with so many bytes behind it that are
-    /// fetched meanwhile: whoever reads so mostly goes on there. 64 KiB made, sent and added up in pieces
-    /// of 4 KiB take 2.9 us in a pipe, 3.8 without, and 5.8 if the pieces are read by `rep movsb`, on two
-    /// Zen 5 processors that share no cache. What comes through the cache comes soon enough.
-    PastPiece(usize),
+    /// As a piece of a message that is read in place, with so many bytes behind it that are fetched
+    /// meanwhile: whoever reads so mostly goes on there. 64 KiB made, sent and added up in pieces of 4 KiB
+    /// through a pipe take, by processors that share no cache:
+    ///
+    /// | | fetched | not | by `rep movsb` |
+    /// | --- | --- | --- | --- |
+    /// | two Zen 5, past the cache | 2.9 us | 3.8 | 5.8 |
+    /// | two Emerald Rapids, past the cache | 5.1 | | 6.6 |
+    /// | the same, through it | 3.9 | 6.0 | |
+    ///
+    /// Where two share a cache, what comes through it comes as soon either way.
+    Piece(usize),
 }
 
 impl Out {
     /// How many bytes behind are fetched.
     #[inline]
     pub(crate) fn more(self) -> usize {
-        if let Self::PastPiece(more) = self { more } else { 0 }
+        if let Self::Piece(more) = self { more } else { 0 }
     }
 
     /// With as many of them as `there` says are there.
     #[inline]
     pub(crate) fn within(self, there: impl FnOnce(usize) -> usize) -> Self {
         match self {
-            Self::PastPiece(more) => Self::PastPiece(more.min(there(more))),
+            Self::Piece(more) => Self::Piece(more.min(there(more))),
             other => other,
         }
     }
@@ -61,13 +69,22 @@ impl Out {
 #[inline]
 fn fills_caches(len: u64) -> bool {
     #[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
-    return caches::overflow(len);
+    return processor::caches_overflow(len);
     #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri, fuzzing)))))]
     {
         // There is no such copy.
         let _ = len;
         false
     }
+}
+
+/// Whether long copies of what another processor wrote through the cache are left to `rep movsb`.
+#[inline]
+fn strings_are_quicker() -> bool {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
+    return processor::strings_are_quicker();
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri, fuzzing)))))]
+    return false;
 }
 
 /// Whether `len` bytes are one of several short pieces of a message.
@@ -149,6 +166,8 @@ impl ReadTimes {
             Out::Past
         } else if fills_caches(message) {
             Out::Away
+        } else if len >= LONG_PIECE && strings_are_quicker() {
+            Out::Past
         } else {
             Out::Through
         }
@@ -158,11 +177,10 @@ impl ReadTimes {
     /// of a message and `behind` bytes before its end.
     #[inline]
     pub fn out_of_piece(&self, len: usize, before: usize, behind: usize) -> Out {
-        let out = self.out(len, 0);
-        if out == Out::Past && is_piece(len, before, behind) {
-            return Out::PastPiece(behind.min(AHEAD));
+        if is_piece(len, before, behind) {
+            return Out::Piece(behind.min(AHEAD));
         }
-        out
+        self.out(len, 0)
     }
 
     pub(crate) fn want(&self, wanted: bool, way: Way) {
@@ -189,15 +207,19 @@ mod tests {
         } else {
             Out::Through
         };
-        for (way, out, long) in
-            [(Way::Past, Out::Past, Out::Past), (Way::Through, Out::Through, away)]
-        {
+        let lines = if strings_are_quicker() { Out::Past } else { Out::Through };
+        for (way, short, out, long) in [
+            (Way::Past, Out::Past, Out::Past, Out::Past),
+            (Way::Through, Out::Through, lines, away),
+        ] {
             times.want(false, way);
-            assert_eq!(times.out(PIECE, 0), out);
+            assert_eq!(times.out(PIECE, 0), short);
+            assert_eq!(times.out(LONG_PIECE - 1, 0), short);
+            assert_eq!(times.out(LONG_PIECE, 0), out);
             assert_eq!(times.out(1 << 20, 1 << 20), out);
             assert_eq!(times.out(1 << 20, 1 << 40), long, "a part of a long one");
             assert_eq!(times.out(PIECE - 1, 1 << 40), Out::Past, "a short part");
-            assert_eq!(times.out_of_piece(4096, 0, 0), out, "all of a message");
+            assert_eq!(times.out_of_piece(4096, 0, 0), short, "all of a message");
             assert_eq!(times.out_of_piece(1 << 40, 0, 0), out, "all of a long one");
             assert_eq!(times.out_of_piece(1 << 20, 0, 4096), out, "a long piece");
             assert_eq!(times.out_of_piece(PIECE - 1, 0, 4096), Out::Past, "a short piece");
@@ -205,15 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_behind_a_piece_is_fetched_if_it_was_written_past_the_cache() {
+    fn what_lies_behind_a_piece_is_fetched() {
         let times = ReadTimes::new(&Memory::new(Heap::new(24)), 0).unwrap();
         for (before, behind, more) in [(0, 1 << 20, AHEAD), (8192, 100, 100), (8192, 0, 0)] {
-            times.want(false, Way::Past);
-            let piece = times.out_of_piece(4096, before, behind);
-            assert_eq!(piece, Out::PastPiece(more));
-            assert_eq!(piece.within(|_| 64), Out::PastPiece(more.min(64)));
-            times.want(false, Way::Through);
-            assert_eq!(times.out_of_piece(4096, before, behind), Out::Through);
+            for way in [Way::Past, Way::Through] {
+                times.want(false, way);
+                let piece = times.out_of_piece(4096, before, behind);
+                assert_eq!(piece, Out::Piece(more));
+                assert_eq!(piece.within(|_| 64), Out::Piece(more.min(64)));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A trial times the way that is kept and then the other one; if that was better both are timed
 //! again, and the worst of it must be better than the best of the way that is kept. A trial in
-//! vain takes two laps and a window of the other way, twice that if it was better in the first
+//! vain takes three laps and a window of the other way, twice that if it was better in the first
 //! round. A step of it ends as soon as the writer has spent what both sides would in the way that is
 //! kept; the whole trial ends if at the end of a step the writer's time alone was half as much again.
 //! For the first lap the limit is [`COLD`] times as high: past the cache lines went to memory, from where
@@ -52,7 +52,7 @@ pub(super) enum Step {
     /// The way that is kept is timed. In the second round it is warmed up before.
     WarmKept,
     Kept,
-    /// So is the other, once all lines have been written that way twice.
+    /// So is the other, once all lines have been written that way three times.
     ColdOther,
     WarmOther,
     Other,

@@ -1,20 +1,22 @@
-//! How much the largest cache of the processor holds, as it says.
+//! What the processor says of itself: how much its largest cache holds, and who made it.
+//!
+//! It is asked once, by the first who has long messages: in a virtual machine that takes some
+//! microseconds. Nobody waits for who asks, as for a `OnceLock`: a child that was forked meanwhile
+//! would wait for ever. Who comes meanwhile asks, too.
 #![allow(unsafe_code, reason = "one instruction; it has its proof")]
 
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::Relaxed;
 use core::arch::x86_64::{__cpuid_count, CpuidResult};
+use std::arch::is_x86_feature_detected;
 
 /// What a processor has that does not say; virtual machines hide it.
 const USUAL: u64 = 32 << 20;
 /// Nobody is asked about less.
 const LEAST: u64 = 4 << 20;
 
-/// Whether `len` bytes and a copy of them fill the largest cache, or more. The processor is asked
-/// once, by the first who has so long messages: that takes some microseconds.
-pub(super) fn overflow(len: u64) -> bool {
-    // Nobody waits for who asks, as for a `OnceLock`: a child that was forked meanwhile would wait for
-    // ever. Who comes meanwhile asks, too.
+/// Whether `len` bytes and a copy of them fill the largest cache, or more.
+pub(super) fn caches_overflow(len: u64) -> bool {
     static LARGEST: AtomicU64 = AtomicU64::new(0);
     if len < LEAST {
         return false;
@@ -26,6 +28,31 @@ pub(super) fn overflow(len: u64) -> bool {
         LARGEST.store(largest, Relaxed);
     }
     len.saturating_mul(2) >= largest
+}
+
+/// Whether `rep movsb` is the quickest copy out of lines that another processor wrote and has in its
+/// own cache. Intel's processors that have it enhanced fetch the lines for it themselves. Two Emerald
+/// Rapids processors, 64 KiB at a time through a pipe of 4 MiB: 3.7 us, by moves of 32 bytes with lines
+/// fetched ahead 4.4; 16 MiB 1.45 ms and 1.75. On AMD's it is the other way round ([`lines`](super::lines)).
+#[inline]
+pub(super) fn strings_are_quicker() -> bool {
+    const QUICKER: u64 = 1;
+    const SLOWER: u64 = 2;
+    static ANSWER: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: as above.
+    match ANSWER.load(Relaxed) {
+        0 => {
+            let quicker = is_intels(ask(0, 0)) && is_x86_feature_detected!("ermsb");
+            ANSWER.store(if quicker { QUICKER } else { SLOWER }, Relaxed);
+            quicker
+        }
+        answer => answer == QUICKER,
+    }
+}
+
+/// Whether the maker's name is Intel's.
+fn is_intels(maker: CpuidResult) -> bool {
+    [maker.ebx, maker.edx, maker.ecx] == [*b"Genu", *b"ineI", *b"ntel"].map(u32::from_le_bytes)
 }
 
 /// Bytes of a cache of the third level or a higher one.
@@ -75,7 +102,18 @@ mod tests {
 
     #[test]
     fn short_messages_fit_and_the_longest_do_not() {
-        assert!(!overflow(0) && !overflow(LEAST - 1));
-        assert!(overflow(1 << 40) && overflow(u64::MAX));
+        assert!(!caches_overflow(0) && !caches_overflow(LEAST - 1));
+        assert!(caches_overflow(1 << 40) && caches_overflow(u64::MAX));
+    }
+
+    #[test]
+    fn makers_are_told_apart() {
+        let named = |name: &[u8; 12]| {
+            let part = |at: usize| u32::from_le_bytes(*name[at..].first_chunk().unwrap());
+            CpuidResult { eax: 0, ebx: part(0), edx: part(4), ecx: part(8) }
+        };
+        assert!(is_intels(named(b"GenuineIntel")));
+        assert!(!is_intels(named(b"AuthenticAMD")));
+        assert_eq!(strings_are_quicker(), strings_are_quicker(), "the first time and the next");
     }
 }
