@@ -111,8 +111,8 @@ fn whoever_is_there_can_be_heard() {
     peer.wait_for("ready");
     let start = Instant::now();
     let (mut looks, mut departures) = (0, 0);
-    while departures < 300 {
-        assert!(start.elapsed() < PATIENCE, "{departures} departures in time");
+    while departures < 300 || looks <= 100 {
+        assert!(start.elapsed() < PATIENCE, "{departures} departures, {looks} looks in time");
         departures = table.departures();
         for id in (1..=table.count()).filter(|id| *id != own) {
             let before = table.standing(id) == Standing::Live;
@@ -125,8 +125,7 @@ fn whoever_is_there_can_be_heard() {
         }
     }
     peer.go_on();
-    println!("{looks} looks at one that is there");
-    assert!(looks > 100);
+    println!("{looks} looks at one that is there, {departures} departures");
 }
 
 /// A live process is about to claim the message that a dead one had claimed: whoever finds
