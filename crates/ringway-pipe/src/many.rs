@@ -228,6 +228,24 @@ impl<T, C> Receiver<T, C> {
     }
 }
 
+/// Takes what is there and needs no decoding, up to `max`: says how many. By value, and with nothing
+/// but a loop in it: then what a batch keeps is kept in registers.
+#[inline]
+fn take_in_place<'a, T, C: Codec<T>>(
+    mut batch: Reading<'a>,
+    into: &mut Vec<T>,
+    max: usize,
+) -> (Reading<'a>, usize) {
+    let mut got = 0;
+    while got < max
+        && let Some(value) = C::decode_in_place(|to| batch.take_exact(to))
+    {
+        into.push(value);
+        got += 1;
+    }
+    (batch, got)
+}
+
 impl<T, C: Codec<T>> Receiver<T, C> {
     pub(crate) fn recv_many_until(
         &mut self,
@@ -246,15 +264,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Takes what is there, up to `max`.
     fn take_batch(&mut self, into: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
         let Self { half, scratch, .. } = self;
-        let Some(mut batch) = half.reading() else { return Ok(0) };
-        let mut got = 0;
+        let Some(batch) = half.reading() else { return Ok(0) };
+        // A type that is decoded at no cost: the short way first.
+        let (mut batch, mut got) = take_in_place::<T, C>(batch, into, max);
         while got < max {
-            // A type that is decoded at no cost: the short way first.
-            if let Some(value) = C::decode_in_place(|to| batch.take_exact(to)) {
-                into.push(value);
-                got += 1;
-                continue;
-            }
             let Some(len) = batch.whole() else { break };
             let fill = |to: &mut [u8]| {
                 batch.take(to);

@@ -1,6 +1,7 @@
 //! The reading side.
 
 use super::chunk::{self, HEADER, Head, NONE, Piece, TOTAL, span};
+use super::layout::SMALLEST_CAPACITY;
 use super::{Corrupted, Direction};
 use crate::sync::Ordering::{Acquire, Release};
 
@@ -43,7 +44,7 @@ impl Consumer {
     /// Whether a chunk is there, or something that should not be.
     #[inline]
     pub fn is_ready(&self) -> bool {
-        self.header() != NONE
+        chunk::word_at(&self.ring, self.pos) != NONE
     }
 
     /// The length of the message at the head of the ring, if it is there in one chunk.
@@ -51,19 +52,26 @@ impl Consumer {
     /// knows more.
     #[inline]
     pub fn whole(&self) -> Option<usize> {
-        let len = chunk::decode_whole(self.header(), self.pos)?;
+        self.whole_at(self.pos)
+    }
+
+    /// As [`whole`](Self::whole), at `pos`.
+    #[inline]
+    pub(super) fn whole_at(&self, pos: u64) -> Option<usize> {
+        let len = chunk::decode_whole(chunk::word_at(&self.ring, pos), pos)?;
         if span(Piece::Whole, len) > self.capacity - HEADER {
             return None;
         }
         usize::try_from(len).ok()
     }
 
-    /// Whether the message at the head of the ring is there in one chunk and has just `len`
-    /// bytes.
+    /// Whether the message at `pos` is there in one chunk and has just `len` bytes.
     #[inline]
-    pub(super) fn is_whole(&self, len: usize) -> bool {
-        let fits = span(Piece::Whole, len as u64) <= self.capacity - HEADER;
-        fits && chunk::decode_whole(self.header(), self.pos) == Some(len as u64)
+    pub(super) fn is_whole_at(&self, pos: u64, len: usize) -> bool {
+        let span = span(Piece::Whole, len as u64);
+        // Of a known length, as numbers have, the first answers.
+        let fits = span <= SMALLEST_CAPACITY - HEADER || span <= self.capacity - HEADER;
+        fits && chunk::decode_whole(chunk::word_at(&self.ring, pos), pos) == Some(len as u64)
     }
 
     /// Copies the message that [`whole`](Self::whole) showed to `dst`, which has its
@@ -94,7 +102,7 @@ impl Consumer {
         if let Piece::First { total } = head.piece {
             self.message = total;
         }
-        self.copy(head, dst);
+        self.copy_at(self.pos, head, dst);
         self.release(head);
     }
 
@@ -102,19 +110,19 @@ impl Consumer {
     /// does not go past it, however long the message is.
     pub fn take_to_fresh(&mut self, head: Head, dst: &mut [u8]) {
         self.message = 0;
-        self.copy(head, dst);
+        self.copy_at(self.pos, head, dst);
         self.release(head);
     }
 
-    /// Copies the payload of the chunk that [`head`](Self::head) showed to `dst`, which
-    /// has its length.
+    /// Copies the payload of the chunk at `pos`, which `head` is about, to `dst`, which has its
+    /// length.
     #[inline]
-    pub(super) fn copy(&self, head: Head, dst: &mut [u8]) {
+    pub(super) fn copy_at(&self, pos: u64, head: Head, dst: &mut [u8]) {
         assert_eq!(head.len, dst.len(), "the caller sizes the destination by the head");
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
         // It fits: `head` checked the length against the ring.
-        let at = self.pos.wrapping_add(framing);
+        let at = pos.wrapping_add(framing);
         let (times, data) = (&self.ring.read_times, &self.ring.data);
         let begun = times.begin(dst.len());
         let whole = head.piece == Piece::Whole;
@@ -127,29 +135,16 @@ impl Consumer {
     /// Releases the chunk that [`head`](Self::head) showed, unread.
     #[inline]
     pub fn release(&mut self, head: Head) {
-        self.pass(head);
+        self.pos = self.pos.wrapping_add(span(head.piece, head.len as u64));
         self.settle();
     }
 
-    /// Goes on behind the chunk that [`head`](Self::head) showed. The producer does not
-    /// see it before [`settle`](Self::settle).
-    #[inline]
-    pub(super) fn pass(&mut self, head: Head) {
-        self.pos = self.pos.wrapping_add(span(head.piece, head.len as u64));
-    }
-
-    /// Releases what was passed. This store is the commit of a receive.
+    /// Releases all before the position. This store is the commit of a receive.
     #[inline]
     pub(super) fn settle(&self) {
         // ORDERING ring-release (release): our reads of the chunks are done before the
         // producer, which acquires read_pos in `Producer::refresh`, overwrites them.
         // ORDERING ring-handover (release): a successor starts here.
         self.ring.read_pos.store(self.pos, Release);
-    }
-
-    /// The word at the head of the ring.
-    #[inline]
-    fn header(&self) -> u64 {
-        chunk::word_at(&self.ring, self.pos)
     }
 }

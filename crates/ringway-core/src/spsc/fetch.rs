@@ -39,6 +39,12 @@ impl Consumer {
         }
     }
 
+    /// For how many bytes from here on the next [`fetch`](Self::fetch) is not due.
+    #[inline]
+    pub(super) fn fetched_ahead(&self) -> u64 {
+        beyond(self.fetched, self.pos).saturating_sub(LEFT_TO_READ).max(0).cast_unsigned()
+    }
+
     #[inline(never)]
     fn fetch_more(&mut self) {
         // Relaxed: a guess. What is there says the header of each chunk.

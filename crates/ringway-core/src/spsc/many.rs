@@ -9,11 +9,14 @@
 //!
 //! Both guards settle when dropped, also by a panic in a caller's encoding.
 
-use super::chunk::{HEADER, Head, NONE, Piece};
+use super::chunk::{HEADER, Head, NONE, Piece, span};
 use super::fetch::beyond;
 use super::producer::RESERVE;
 use super::{Consumer, Producer};
 use crate::sync::Ordering::Relaxed;
+
+/// Bytes of a word.
+const WORD: usize = 8;
 
 /// Part of the ring after which a batch is published, or released, in between.
 const PARTS: u64 = 4;
@@ -118,18 +121,57 @@ impl Drop for Writing<'_> {
     }
 }
 
-/// A batch of messages being read. Dropping it releases them and wakes the writer.
+/// A batch of messages being read. Dropping it releases them and wakes the writer; if it is forgotten,
+/// some of the last come again.
+///
+/// As in [`Writing`], what changes with each message is kept here: one that goes through memory is
+/// waited for by the next, some 5 cycles each.
 pub struct Reading<'a> {
     consumer: &'a mut Consumer,
-    /// Bytes of messages that were read and not released.
-    owed: u64,
+    /// Where the next message is.
+    pos: u64,
+    /// Up to here all was released.
+    from: u64,
+    /// Up to here the lines are on their way and nothing is to be released.
+    ready: u64,
 }
 
 impl Consumer {
     /// Begins a batch.
     #[inline]
     pub fn reading(&mut self) -> Reading<'_> {
-        Reading { consumer: self, owed: 0 }
+        let pos = self.pos;
+        let ready = self.ready(pos, pos);
+        Reading { consumer: self, pos, from: pos, ready }
+    }
+
+    /// Up to where a batch that is at `pos` and has released all before `from` needs nothing.
+    #[inline]
+    fn ready(&self, pos: u64, from: u64) -> u64 {
+        let part = (self.capacity / PARTS).saturating_sub(pos.wrapping_sub(from));
+        pos.wrapping_add(part.min(self.fetched_ahead()))
+    }
+
+    /// Fetches lines for a batch that has come to `pos`, and releases a quarter of the ring that was
+    /// read. Says up to where all is released, and what [`ready`](Self::ready) does. Takes and gives
+    /// numbers, as [`Producer::prepare`] does.
+    #[inline(never)]
+    fn go_on(&mut self, pos: u64, from: u64) -> (u64, u64) {
+        self.pos = pos;
+        self.fetch();
+        let part = pos.wrapping_sub(from) >= self.capacity / PARTS;
+        let from = if part { self.release_batch(from, pos) } else { from };
+        (from, self.ready(pos, from))
+    }
+
+    /// Releases what a batch read between `from` and `to`, and says where that is.
+    fn release_batch(&mut self, from: u64, to: u64) -> u64 {
+        self.pos = to;
+        if from != to {
+            self.settle();
+            self.ring().writable.notify();
+        }
+        to
     }
 }
 
@@ -138,15 +180,23 @@ impl Reading<'_> {
     /// batch ends here: a call for a single message finds out why.
     #[inline]
     pub fn whole(&mut self) -> Option<usize> {
-        self.consumer.whole()
+        self.consumer.whole_at(self.pos)
     }
 
     /// Copies the next message to `dst` and goes on behind it, if it is there in one chunk
     /// and has just that length. `false` says only that [`whole`](Self::whole) knows more.
     #[inline]
     pub fn take_exact(&mut self, dst: &mut [u8]) -> bool {
-        let found = self.consumer.is_whole(dst.len());
-        if found {
+        let found = self.consumer.is_whole_at(self.pos, dst.len());
+        if found && dst.len() <= WORD {
+            // So much never goes round the end of the ring. Where the length is known, as it is of
+            // numbers, one load is all that is left of a copy.
+            let word = self.consumer.ring().data.word(self.pos.wrapping_add(HEADER));
+            // Relaxed, as a copy: the header, which was acquired, published it.
+            let bytes = word.load(Relaxed).to_ne_bytes();
+            dst.copy_from_slice(&bytes[..dst.len()]);
+            self.pass(dst.len());
+        } else if found {
             self.take(dst);
         }
         found
@@ -157,28 +207,23 @@ impl Reading<'_> {
     #[inline]
     pub fn take(&mut self, dst: &mut [u8]) {
         let head = Head { piece: Piece::Whole, len: dst.len() };
-        self.consumer.copy(head, dst);
-        self.consumer.pass(head);
-        self.owed += HEADER + dst.len() as u64;
-        self.consumer.fetch();
-        if self.owed >= self.consumer.capacity / PARTS {
-            self.settle();
-        }
+        self.consumer.copy_at(self.pos, head, dst);
+        self.pass(dst.len());
     }
 
+    /// Goes on behind a message of `len` bytes.
     #[inline]
-    fn settle(&mut self) {
-        self.owed = 0;
-        self.consumer.settle();
-        self.consumer.ring().writable.notify();
+    fn pass(&mut self, len: usize) {
+        self.pos = self.pos.wrapping_add(span(Piece::Whole, len as u64));
+        if beyond(self.pos, self.ready) >= 0 {
+            (self.from, self.ready) = self.consumer.go_on(self.pos, self.from);
+        }
     }
 }
 
 impl Drop for Reading<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.owed > 0 {
-            self.settle();
-        }
+        self.consumer.release_batch(self.from, self.pos);
     }
 }
