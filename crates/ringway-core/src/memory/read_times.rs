@@ -12,8 +12,8 @@ const AHEAD: usize = 4096;
 const WANTED: u64 = 1;
 /// A writer's copies go through the cache, where the reader's are quicker another way.
 const THROUGH: u64 = 2;
-/// From so many bytes on a copy out is made in the way that the writer's go: whoever reads a long
-/// message in place takes it piece by piece.
+/// From so many bytes on a copy out is made in the way that the writer's go, or as a piece: whoever reads
+/// a long message in place takes it piece by piece.
 const PIECE: usize = 1024;
 /// The shortest copy that needs nothing fetched before it: it takes long enough for the processor
 /// to guess what comes.
@@ -22,8 +22,7 @@ const LONG_PIECE: usize = 16 << 10;
 /// How a copy out of shared memory is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Out {
-    /// Of bytes that were written through the cache: by whole lines, which are fetched ahead. Not where
-    /// the processor has a better way of its own for it.
+    /// Of bytes that were written through the cache.
     Through,
     /// Of such, as a part of a streamed message that fills caches, to memory that the receiver had
     /// before: the copy goes past them. Else each of its lines would be fetched before it is
@@ -36,15 +35,15 @@ pub enum Out {
     Past,
     /// As a piece of a message that is read in place, with so many bytes behind it that are fetched
     /// meanwhile: whoever reads so mostly goes on there. 64 KiB made, sent and added up in pieces of 4 KiB
-    /// through a pipe take, by processors that share no cache:
+    /// through a pipe, by two processors each of which has its second-level cache for itself:
     ///
     /// | | fetched | not | by `rep movsb` |
     /// | --- | --- | --- | --- |
-    /// | two Zen 5, past the cache | 2.9 us | 3.8 | 5.8 |
-    /// | two Emerald Rapids, past the cache | 5.1 | | 6.6 |
+    /// | Zen 5, no cache shared, past the cache | 2.9 us | 3.8 | 5.8 |
+    /// | Emerald Rapids, past the cache | 5.1 | | 6.6 |
     /// | the same, through it | 3.9 | 6.0 | |
     ///
-    /// Where two share a cache, what comes through it comes as soon either way.
+    /// Two threads of a core of the Zen 5 took as long either way.
     Piece(usize),
 }
 
@@ -76,15 +75,6 @@ fn fills_caches(len: u64) -> bool {
         let _ = len;
         false
     }
-}
-
-/// Whether long copies of what another processor wrote through the cache are left to `rep movsb`.
-#[inline]
-fn strings_are_quicker() -> bool {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri, fuzzing))))]
-    return processor::strings_are_quicker();
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri, fuzzing)))))]
-    return false;
 }
 
 /// Whether `len` bytes are one of several short pieces of a message.
@@ -166,8 +156,6 @@ impl ReadTimes {
             Out::Past
         } else if fills_caches(message) {
             Out::Away
-        } else if len >= LONG_PIECE && strings_are_quicker() {
-            Out::Past
         } else {
             Out::Through
         }
@@ -207,19 +195,15 @@ mod tests {
         } else {
             Out::Through
         };
-        let lines = if strings_are_quicker() { Out::Past } else { Out::Through };
-        for (way, short, out, long) in [
-            (Way::Past, Out::Past, Out::Past, Out::Past),
-            (Way::Through, Out::Through, lines, away),
-        ] {
+        for (way, out, long) in
+            [(Way::Past, Out::Past, Out::Past), (Way::Through, Out::Through, away)]
+        {
             times.want(false, way);
-            assert_eq!(times.out(PIECE, 0), short);
-            assert_eq!(times.out(LONG_PIECE - 1, 0), short);
-            assert_eq!(times.out(LONG_PIECE, 0), out);
+            assert_eq!(times.out(PIECE, 0), out);
             assert_eq!(times.out(1 << 20, 1 << 20), out);
             assert_eq!(times.out(1 << 20, 1 << 40), long, "a part of a long one");
             assert_eq!(times.out(PIECE - 1, 1 << 40), Out::Past, "a short part");
-            assert_eq!(times.out_of_piece(4096, 0, 0), short, "all of a message");
+            assert_eq!(times.out_of_piece(4096, 0, 0), out, "all of a message");
             assert_eq!(times.out_of_piece(1 << 40, 0, 0), out, "all of a long one");
             assert_eq!(times.out_of_piece(1 << 20, 0, 4096), out, "a long piece");
             assert_eq!(times.out_of_piece(PIECE - 1, 0, 4096), Out::Past, "a short piece");
