@@ -99,7 +99,7 @@ impl Stream {
         for _ in 0..max {
             let Some(len) = bounded(|| batch.whole()) else { break };
             let mut bytes = vec![0; len];
-            batch.take(&mut bytes);
+            assert!(batch.take_exact(&mut bytes), "it has that length");
             assert!(self.partial.is_empty(), "a whole message amidst another");
             assert_eq!(Some(bytes), self.sent.pop_front(), "messages, in their order");
         }

@@ -160,8 +160,12 @@ fn receive_something(consumer: &mut Consumer, random: &mut Random) {
     match random.below(5) {
         3 => {
             let mut batch = consumer.reading();
-            while let Some(len) = batch.whole() {
-                batch.take(&mut buffer[..len]);
+            loop {
+                let exact = [0, 4, 8, 16, 48][random.length(5)];
+                if !batch.take_exact(&mut buffer[..exact]) {
+                    let Some(len) = batch.whole() else { break };
+                    batch.take(&mut buffer[..len]);
+                }
                 if random.next().is_multiple_of(4) {
                     break;
                 }

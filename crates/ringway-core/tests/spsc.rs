@@ -274,6 +274,48 @@ fn a_batch_longer_than_a_quarter_of_the_ring_shows_in_parts() {
     assert_eq!(reading.whole(), None);
 }
 
+/// And not one message less or more: what is not read yet must not be overwritten.
+#[test]
+fn a_batch_gives_its_room_back_at_each_quarter_of_the_ring() {
+    for exact in [false, true] {
+        let (mut producer, mut consumer) = sides(4096);
+        let message = [7; 504];
+        while producer.try_push(&message).is_ok() {}
+        let mut reading = consumer.reading();
+        for quarter in 0..3 {
+            for (n, room) in [(0, 0), (1, 2)] {
+                let mut read = [0; 504];
+                if exact {
+                    assert!(reading.take_exact(&mut read));
+                } else {
+                    reading.take(&mut read);
+                }
+                let more = (0..5).take_while(|_| producer.try_push(&message).is_ok()).count();
+                assert_eq!((read, more), (message, room), "message {n} of quarter {quarter}");
+            }
+        }
+        drop(reading);
+    }
+}
+
+/// Its reader may be gone before it has released them.
+#[test]
+fn what_a_forgotten_batch_did_not_release_comes_again() {
+    let (mut producer, mut consumer) = sides(4096);
+    for n in 0..200_u64 {
+        producer.try_push(&n.to_ne_bytes()).unwrap();
+    }
+    let mut reading = consumer.reading();
+    for _ in 0..100 {
+        assert!(reading.take_exact(&mut [0; 8]));
+    }
+    std::mem::forget(reading);
+    // 64 messages are a quarter of the ring.
+    let (mut reading, mut bytes) = (consumer.reading(), [0; 8]);
+    assert!(reading.take_exact(&mut bytes));
+    assert_eq!(u64::from_ne_bytes(bytes), 64);
+}
+
 /// Batches of messages of any lengths come out as they went in, however often the ring comes
 /// round, and no part of more than a quarter of it stays hidden.
 #[test]

@@ -275,15 +275,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             };
             let Ok(decoded) = C::decode_from(len, scratch, fill);
             into.push(decoded?);
-            got += 1;
+            // It had come just now, or was of another length.
+            let more;
+            (batch, more) = take_in_place::<T, C>(batch, into, max - got - 1);
+            got += 1 + more;
         }
         Ok(got)
     }
 
     /// Receives up to `max` values: waits for the first, then takes those that are
     /// there, and appends them to `into` in order. Returns how many, at least 1 unless
-    /// `max` is 0. What they took of the ring is given back together, and the sender is
-    /// woken at most once.
+    /// `max` is 0. What they took of the ring is given back together, but for one that had to be
+    /// waited for, and at each quarter of the ring.
     ///
     /// A streamed message is received only as the first of a batch; so are the errors
     /// that stand where a message should be.

@@ -9,8 +9,8 @@ use crate::sync::Ordering::{Acquire, Release};
 pub struct Consumer {
     ring: Direction,
     pub(super) capacity: u64,
-    /// Bytes released, and read to be released. Authoritative: the shared copy is for the
-    /// producer.
+    /// Bytes released. Authoritative: the shared copy is for the producer. A batch keeps to itself how
+    /// far it has read.
     pub(super) pos: u64,
     /// Up to where lines were fetched ahead.
     pub(super) fetched: u64,
@@ -69,7 +69,7 @@ impl Consumer {
     #[inline]
     pub(super) fn is_whole_at(&self, pos: u64, len: usize) -> bool {
         let span = span(Piece::Whole, len as u64);
-        // Of a known length, as numbers have, the first answers.
+        // No ring is smaller. Where the length is known, as it is of numbers, the first answers.
         let fits = span <= SMALLEST_CAPACITY - HEADER || span <= self.capacity - HEADER;
         fits && chunk::decode_whole(chunk::word_at(&self.ring, pos), pos) == Some(len as u64)
     }
@@ -121,7 +121,7 @@ impl Consumer {
         assert_eq!(head.len, dst.len(), "the caller sizes the destination by the head");
         let framing =
             if matches!(head.piece, Piece::First { .. }) { HEADER + TOTAL } else { HEADER };
-        // It fits: `head` checked the length against the ring.
+        // It fits: whoever told the length checked it against the ring.
         let at = pos.wrapping_add(framing);
         let (times, data) = (&self.ring.read_times, &self.ring.data);
         let begun = times.begin(dst.len());

@@ -31,30 +31,30 @@ pub(super) fn beyond(a: u64, b: u64) -> i64 {
 }
 
 impl Consumer {
-    /// Fetches lines that have been written, as far as the producer has noted that down.
+    /// Fetches lines behind `pos` that have been written, as far as the producer has noted that down.
     #[inline]
-    pub(super) fn fetch(&mut self) {
-        if beyond(self.fetched, self.pos) <= LEFT_TO_READ {
-            self.fetch_more();
+    pub(super) fn fetch(&mut self, pos: u64) {
+        if beyond(self.fetched, pos) <= LEFT_TO_READ {
+            self.fetch_more(pos);
         }
     }
 
-    /// For how many bytes from here on the next [`fetch`](Self::fetch) is not due.
+    /// For how many bytes from `pos` on the next [`fetch`](Self::fetch) is not due.
     #[inline]
-    pub(super) fn fetched_ahead(&self) -> u64 {
-        beyond(self.fetched, self.pos).saturating_sub(LEFT_TO_READ).max(0).cast_unsigned()
+    pub(super) fn fetched_ahead(&self, pos: u64) -> u64 {
+        beyond(self.fetched, pos).saturating_sub(LEFT_TO_READ).max(0).cast_unsigned()
     }
 
     #[inline(never)]
-    fn fetch_more(&mut self) {
+    fn fetch_more(&mut self, pos: u64) {
         // Relaxed: a guess. What is there says the header of each chunk.
-        let there = self.ring().write_pos.load(Relaxed).wrapping_sub(self.pos);
+        let there = self.ring().write_pos.load(Relaxed).wrapping_sub(pos);
         let there = if there > self.capacity { 0 } else { there.min(AHEAD) };
-        let end = self.pos.wrapping_add(there);
-        let mut at = if beyond(self.fetched, self.pos) < 0 { self.pos } else { self.fetched };
+        let end = pos.wrapping_add(there);
+        let mut at = if beyond(self.fetched, pos) < 0 { pos } else { self.fetched };
         if beyond(end, at) <= 0 {
             // Nothing more is there. The look costs a line: not to be made for every chunk.
-            at = self.pos.wrapping_add(LEFT_TO_READ.cast_unsigned() + LINE);
+            at = pos.wrapping_add(LEFT_TO_READ.cast_unsigned() + LINE);
         }
         while beyond(end, at) > 0 {
             self.ring().data.prefetch(at);

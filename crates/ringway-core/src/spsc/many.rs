@@ -122,7 +122,7 @@ impl Drop for Writing<'_> {
 }
 
 /// A batch of messages being read. Dropping it releases them and wakes the writer; if it is forgotten,
-/// some of the last come again.
+/// those since the last quarter of the ring come again.
 ///
 /// As in [`Writing`], what changes with each message is kept here: one that goes through memory is
 /// waited for by the next, some 5 cycles each.
@@ -149,7 +149,7 @@ impl Consumer {
     #[inline]
     fn ready(&self, pos: u64, from: u64) -> u64 {
         let part = (self.capacity / PARTS).saturating_sub(pos.wrapping_sub(from));
-        pos.wrapping_add(part.min(self.fetched_ahead()))
+        pos.wrapping_add(part.min(self.fetched_ahead(pos)))
     }
 
     /// Fetches lines for a batch that has come to `pos`, and releases a quarter of the ring that was
@@ -157,8 +157,7 @@ impl Consumer {
     /// numbers, as [`Producer::prepare`] does.
     #[inline(never)]
     fn go_on(&mut self, pos: u64, from: u64) -> (u64, u64) {
-        self.pos = pos;
-        self.fetch();
+        self.fetch(pos);
         let part = pos.wrapping_sub(from) >= self.capacity / PARTS;
         let from = if part { self.release_batch(from, pos) } else { from };
         (from, self.ready(pos, from))
