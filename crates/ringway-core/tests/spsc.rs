@@ -306,7 +306,7 @@ fn what_a_forgotten_batch_did_not_release_comes_again() {
         producer.try_push(&n.to_ne_bytes()).unwrap();
     }
     let mut reading = consumer.reading();
-    for _ in 0..100 {
+    for _ in 0..125 {
         assert!(reading.take_exact(&mut [0; 8]));
     }
     std::mem::forget(reading);
